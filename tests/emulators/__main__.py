@@ -1,8 +1,8 @@
 """The stand-ins in the background: `python -m tests.emulators up | down | env`.
 
-The state folder (option `--state`, variable FLOWCRAFT_EMULATORS_STATE, default `.emulators` in the working directory)
-holds `env`, which a shell can source, and `state.json` with the process ids. Each clone has its own, so several
-sets run side by side. `up` twice keeps the running set.
+The state folder (option `--state`, variable FLOWCRAFT_EMULATORS_STATE, default `.emulators` in the working
+directory) holds `env`, which a shell can source, and `state.json` with the process ids. Each clone has its own,
+so several sets run side by side. `up` twice keeps the running set.
 """
 
 from __future__ import annotations
@@ -140,12 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             background.up(addresses)
         except StandInError as error:
-            print(error, file=sys.stderr)
+            sys.stderr.write(f"{error}\n")
             return 1
     if not background.env.exists():
-        print("No stand-ins are running; start them with `up`.", file=sys.stderr)
+        sys.stderr.write("No stand-ins are running; start them with `up`.\n")
         return 1
-    print(background.env.read_text(), end="")
+    sys.stdout.write(background.env.read_text())
     return 0
 
 

