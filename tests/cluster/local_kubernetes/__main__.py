@@ -1,0 +1,117 @@
+"""The `cluster` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .cluster import LocalKubernetes
+from .kind import KindCluster, docker_runs
+from .programs import say
+from .settings import ClusterError, Settings
+
+_HELP = """a real Kubernetes for tests: kind where Docker runs, else one made of namespaces on this machine
+
+FLOWCRAFT_CACHE          what was built (default ~/.cache/flowcraft); shared by all clones
+FLOWCRAFT_CLUSTER_STATE  everything else of this cluster (default .cluster in the clone)
+FLOWCRAFT_CLUSTER        `kind` or `local`: do not look whether Docker runs"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; 0 when it did what it should, 1 with one line that says why not."""
+    options = _parser().parse_args(arguments)
+    settings = Settings.from_environment()
+    try:
+        return _run(options, settings)
+    except ClusterError as error:
+        say(f"cluster: {error}")
+        return 1
+
+
+def choose(settings: Settings) -> LocalKubernetes | KindCluster:
+    """The cluster for this machine.
+
+    Raises:
+        ClusterError: FLOWCRAFT_CLUSTER names no kind of cluster.
+    """
+    wanted = os.environ.get("FLOWCRAFT_CLUSTER") or ("kind" if docker_runs() else "local")
+    if wanted == "kind":
+        return KindCluster(settings)
+    if wanted == "local":
+        return LocalKubernetes(settings)
+    raise ClusterError(f"FLOWCRAFT_CLUSTER is {wanted!r}; it may be `kind` or `local`")
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    cluster = choose(settings)
+    match options.verb:
+        case "build" | "down" | "status":
+            getattr(cluster, options.verb)()
+        case "up":
+            cluster.up(options.nodes)
+        case "load-image":
+            cluster.load_image(options.reference, Path(options.source))
+        case "address":
+            sys.stdout.write(f"{cluster.host_address}\n")
+        case "exec":
+            _become(cluster, options.command)
+        case "kubectl":
+            _become(cluster, ["kubectl", *options.command])
+        case "kill" | "stop" | "start":
+            getattr(cluster, options.verb)(options.part, options.node)
+        case "node-kill" | "node-up":
+            getattr(cluster, options.verb.replace("-", "_"))(options.node)
+        case _:
+            cluster.kwok(options.nodes)
+    return 0
+
+
+def _become(cluster: LocalKubernetes | KindCluster, command: list[str]) -> None:
+    if command[:1] == ["--"]:
+        command = command[1:]
+    line = cluster.command(*command)
+    os.environ.update(cluster.environment())
+    os.execvp(line[0], line)  # noqa: S606 - the verb is to run the user's command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "cluster", description=_HELP, formatter_class=argparse.RawTextHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("build", help="compile what the cluster is made of (minutes once, then nothing)")
+    up = verbs.add_parser("up", help="start it, and wait until it is ready; again with more NODES: they join")
+    up.add_argument("nodes", nargs="?", type=int, default=1, metavar="NODES")
+    verbs.add_parser("down", help="end it, and leave nothing behind")
+    verbs.add_parser("status", help="what runs, with its memory")
+    verbs.add_parser("address", help="the address by which pods reach servers beside the cluster")
+    load = verbs.add_parser(
+        "load-image", help="give every node an image: an OCI archive, or a folder as file system"
+    )
+    load.add_argument("reference")
+    load.add_argument("source")
+    execute = verbs.add_parser(
+        "exec", help="run a command in the cluster's network, with KUBECONFIG, kubectl and helm"
+    )
+    execute.add_argument("command", nargs=argparse.REMAINDER)
+    kubectl = verbs.add_parser("kubectl", help="kubectl, on this cluster", add_help=False)
+    kubectl.add_argument("command", nargs=argparse.REMAINDER)
+    for verb, text in (
+        ("kill", "kill a part (kubelet, containerd, etcd, kube-apiserver, ...): it is back after a second"),
+        ("stop", "end a part"),
+        ("start", "bring a stopped part back"),
+    ):
+        part = verbs.add_parser(verb, help=text)
+        part.add_argument("part")
+        part.add_argument("node", nargs="?", type=int, default=1)
+    for verb, text in (("node-kill", "cut a node's power"), ("node-up", "give it back")):
+        verbs.add_parser(verb, help=text).add_argument("node", type=int)
+    kwok = verbs.add_parser("kwok", help="add fake nodes, for pods in thousands")
+    kwok.add_argument("nodes", nargs="?", type=int, default=1, metavar="NODES")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
