@@ -1,0 +1,82 @@
+"""The run header as it is stored (JSON): what workers write, and the operator and the command line read."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+HeaderStatus = Literal["running", "awaiting", "paused", "completed", "failed", "cancelled"]
+
+TERMINAL_STATUSES: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+"""Once a header has one of these it never changes to another status."""
+
+
+class NodeErrorDocument(TypedDict, total=False):
+    """Why a node failed."""
+
+    nodeKey: str
+    type: str
+    message: str
+    attempt: int
+    at: str
+
+
+class AwaitingDocument(TypedDict, total=False):
+    """A node that waits: for a decision (`wait`), for a time (`sleep`), or for its next attempt (`retry`)."""
+
+    nodeKey: str
+    kind: Literal["wait", "sleep", "retry"]
+    since: str
+    until: str | None
+
+
+class ProgressDocument(TypedDict):
+    """How many of the node keys known so far are resolved."""
+
+    done: int
+    total: int
+
+
+class HeaderDocument(TypedDict, total=False):
+    """One run's item in the status container.
+
+    All times are ISO-8601 in UTC. Every field may be missing: a reader asks for a projection (never for
+    `blueprint`), and a client that writes the header by hand knows only `id`, `status` and `lastUpdated`.
+    """
+
+    id: str
+    runId: str
+    type: Literal["header"]
+    v: Literal[1]
+    status: HeaderStatus
+    queue: str
+    pool: str
+    namespace: str
+    name: str | None
+    """The name of the WorkflowRun, where one stands for this run."""
+    blueprintId: str
+    blueprintVersion: str | None
+    blueprintHash: str | None
+    """Set once the run is pinned."""
+    blueprint: dict[str, Any] | None
+    """The pinned snapshot, where it is small."""
+    blueprintRef: str | None
+    """The item id of the pinned snapshot, where it is large."""
+    input: Any
+    output: Any
+    errors: list[NodeErrorDocument]
+    reason: str | None
+    """One CamelCase word: why it ended as it did (NodeFailed, DeadlineExceeded, Cancelled), or why it
+    cannot move."""
+    message: str | None
+    createdAt: str
+    startedAt: str | None
+    finishedAt: str | None
+    lastUpdated: str
+    deadlineAt: str | None
+    nextCheck: str | None
+    expiresAt: str | None
+    ttlAfterFinishedS: float | None
+    awaiting: list[AwaitingDocument]
+    progress: ProgressDocument
+    cancelRequested: bool
+    suspended: bool
