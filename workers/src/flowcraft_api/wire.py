@@ -36,6 +36,22 @@ class ProgressDocument(TypedDict):
     total: int
 
 
+class BlockedDocument(TypedDict):
+    """Why no worker takes an accepted run, in one CamelCase word and one sentence, and since when."""
+
+    reason: str
+    message: str
+    since: str
+
+
+class RepairsDocument(TypedDict):
+    """How often reconciliation has signalled the run without progress, and when last."""
+
+    count: int
+    at: str
+    done: int
+
+
 class HeaderDocument(TypedDict, total=False):
     """One run's item in the status container.
 
@@ -78,5 +94,9 @@ class HeaderDocument(TypedDict, total=False):
     ttlAfterFinishedS: float | None
     awaiting: list[AwaitingDocument]
     progress: ProgressDocument
+    blocked: BlockedDocument
+    repairs: RepairsDocument
+    adopted: bool
+    """Created from a header that a hand-written client left without partition key."""
     cancelRequested: bool
     suspended: bool

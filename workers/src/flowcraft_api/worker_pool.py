@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -13,6 +13,10 @@ from flowcraft_api.documents import FreeFormObject, SpecModel, rule
 from flowcraft_api.durations import Duration, PositiveDuration
 
 _MIN_OVER_MAX = "minReplicas must not be more than maxReplicas"
+
+
+LabelValue = Annotated[str, Field(max_length=63)]
+AnnotationValue = Annotated[str, Field(max_length=65_536)]
 
 
 class ScalingSpec(SpecModel):
@@ -85,10 +89,10 @@ class RetentionSpec(SpecModel):
 class PodMetadataOverlay(SpecModel):
     """Labels and annotations that are added to the worker pods."""
 
-    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+    labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
     """Labels that are added to the worker pods. The operator's own labels cannot be changed."""
 
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=64)
+    annotations: dict[str, AnnotationValue] = Field(default_factory=dict, max_length=64)
     """Annotations that are added to the worker pods."""
 
 

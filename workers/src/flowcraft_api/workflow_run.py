@@ -119,9 +119,8 @@ class WorkflowRunSpec(SpecModel):
 
     input: FreeFormObject = Field(
         default_factory=dict,
-        json_schema_extra=immutable(
-            "input is immutable: delete the run and apply it again to start a new one"
-        ),
+        json_schema_extra={"default": {}}
+        | immutable("input is immutable: delete the run and apply it again to start a new one"),
     )
     """The input of the run, a JSON object: the first layer of its context, and the input of its start
     nodes. It cannot be changed."""
