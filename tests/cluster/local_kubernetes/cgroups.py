@@ -30,7 +30,7 @@ def create_cgroup(name: str) -> None:
     Raises:
         ClusterError: The machine has only version 2.
     """
-    controllers = _controllers()
+    controllers = _hierarchies("tasks")
     if not controllers:
         raise ClusterError("this machine has no cgroup v1 controllers; use a machine with Docker and kind")
     for controller in controllers:
@@ -43,12 +43,12 @@ def create_cgroup(name: str) -> None:
 
 def remove_cgroup(name: str) -> None:
     """Remove a group with all below it, once its processes have ended."""
-    for controller in _controllers():
+    for controller in _hierarchies("cgroup.procs"):  # in a hybrid, the kubelet makes one in version 2 too
         wait_until(f"removal of cgroup {name}", 10, functools.partial(_removed, controller / name))
 
 
-def _controllers() -> list[Path]:
-    return sorted(path for path in _ROOT.iterdir() if (path / "tasks").exists() and not path.is_symlink())
+def _hierarchies(with_file: str) -> list[Path]:
+    return sorted(path for path in _ROOT.iterdir() if (path / with_file).exists() and not path.is_symlink())
 
 
 def _removed(top: Path) -> bool:

@@ -89,11 +89,12 @@ class LocalKubernetes:
         """End the cluster and leave nothing of it behind; without one it does nothing."""
         if not self._settings.state.is_dir():
             return
-        for node in reversed(self._nodes()):
-            node.power_off()
-        remove_cgroup(self._settings.cgroup)
-        restore_sysctls(self._settings.identity)
-        shutil.rmtree(self._settings.state)
+        with locked(self._settings.state / "lock"):
+            for node in reversed(self._nodes()):
+                node.power_off()
+            remove_cgroup(self._settings.cgroup)
+            restore_sysctls(self._settings.identity)
+            shutil.rmtree(self._settings.state)
 
     def status(self) -> None:
         """Print what runs, with its memory.
