@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
@@ -14,6 +15,12 @@ from flowcraft_api.timestamps import Timestamp
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 MAX_MESSAGE_LENGTH = 4096
+MAX_REASON_LENGTH = 256
+UNCLEAR_REASON = "Unclear"
+"""Stands for a reason that the API server would refuse, such as one that another program wrote."""
+
+_REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+_REASON = re.compile(_REASON_PATTERN)
 
 
 class Condition(StatusModel):
@@ -25,7 +32,7 @@ class Condition(StatusModel):
     status: ConditionStatus
     """Whether the observation holds: True, False, or Unknown when it cannot be told yet."""
 
-    reason: str = Field(min_length=1, max_length=256, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    reason: str = Field(min_length=1, max_length=MAX_REASON_LENGTH, pattern=_REASON_PATTERN)
     """One CamelCase word that says why the condition has this status. It is stable and meant for programs."""
 
     message: str = Field(default="", max_length=MAX_MESSAGE_LENGTH)
@@ -52,9 +59,9 @@ def condition(
     generation: int | None,
     now: datetime,
 ) -> Condition:
-    """A condition that begins now; a message that is too long is cut."""
-    if len(message) > MAX_MESSAGE_LENGTH:
-        message = message[: MAX_MESSAGE_LENGTH - 1] + "…"
+    """A condition that begins now; a message that is too long is cut, a reason that is no word replaced."""
+    message = message if len(message) <= MAX_MESSAGE_LENGTH else message[: MAX_MESSAGE_LENGTH - 1] + "…"
+    reason = reason if _REASON.fullmatch(reason) and len(reason) <= MAX_REASON_LENGTH else UNCLEAR_REASON
     return Condition(
         type=condition_type,
         status=status,

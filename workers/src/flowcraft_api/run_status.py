@@ -19,6 +19,7 @@ from flowcraft_api.timestamps import parse_instant
 from flowcraft_api.wire import AwaitingDocument, HeaderDocument, NodeErrorDocument
 from flowcraft_api.workflow_run import (
     MAX_LISTED,
+    MAX_NODE_KEY_LENGTH,
     AwaitingNode,
     NodeFailure,
     PinnedBlueprint,
@@ -273,13 +274,13 @@ def _blueprint(view: _View, header: HeaderDocument) -> PinnedBlueprint | None:
     wanted = source.name if source is not None else None
     if source is not None and source.inline is not None:
         inline_id = source.inline.get("id")
-        wanted = inline_id[:253] if isinstance(inline_id, str) else None
+        wanted = _text(inline_id, 253)
     before = view.previous.blueprint
-    name = header.get("blueprintId") or wanted or (before.name if before else None)
-    version = header.get("blueprintVersion") or (source.version if source is not None else None)
+    name = _text(header.get("blueprintId"), 253) or wanted or (before.name if before else None)
+    version = _text(header.get("blueprintVersion"), 128) or (source.version if source is not None else None)
     if name is None and version is None:
         return None
-    return PinnedBlueprint(name=name, version=version, hash=header.get("blueprintHash"))
+    return PinnedBlueprint(name=name, version=version, hash=_text(header.get("blueprintHash"), 128))
 
 
 def _duration(
@@ -292,8 +293,9 @@ def _duration(
 
 
 def _progress(header: HeaderDocument) -> str | None:
-    progress = header.get("progress")
-    return f"{progress['done']}/{progress['total']}" if progress else None
+    progress = header.get("progress") or {}
+    done, total = progress.get("done"), progress.get("total")
+    return f"{done}/{total}"[:32] if done is not None and total is not None else None
 
 
 def _omitted(output: Any) -> str | None:
@@ -311,7 +313,7 @@ def _awaiting(header: HeaderDocument) -> list[AwaitingNode]:
 def _awaiting_node(document: AwaitingDocument) -> AwaitingNode:
     kind = document.get("kind", "wait")
     return AwaitingNode(
-        node_key=document.get("nodeKey", "")[:1024],
+        node_key=_text(document.get("nodeKey"), MAX_NODE_KEY_LENGTH) or "",
         kind=kind if kind in _AWAITING_KINDS else "wait",
         since=parse_instant(document.get("since")),
         until=parse_instant(document.get("until")),
@@ -323,13 +325,19 @@ def _failures(header: HeaderDocument) -> list[NodeFailure]:
 
 
 def _failure(document: NodeErrorDocument) -> NodeFailure:
+    attempt = document.get("attempt")
     return NodeFailure(
-        node_key=document.get("nodeKey", "")[:1024],
-        type=(document.get("type") or "")[:253] or None,
-        error=document.get("message", "")[:1024],
-        attempt=document.get("attempt"),
+        node_key=_text(document.get("nodeKey"), MAX_NODE_KEY_LENGTH) or "",
+        type=_text(document.get("type"), 253),
+        error=_text(document.get("message"), 1024) or "",
+        attempt=max(attempt, 0) if isinstance(attempt, int) else None,
         at=parse_instant(document.get("at")),
     )
+
+
+def _text(value: object, max_length: int) -> str | None:
+    """A text out of a stored document, as long as the status may hold it; None for what is no text."""
+    return value[:max_length] or None if isinstance(value, str) else None
 
 
 def reason_of(status: WorkflowRunStatus) -> str | None:

@@ -12,6 +12,8 @@ from flowcraft_api.backend import MAX_QUEUE_NAME_LENGTH, BackendSpec
 from flowcraft_api.documents import FreeFormObject, SpecModel, rule
 from flowcraft_api.durations import Duration, PositiveDuration
 
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_APP_PATTERN = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
 _MIN_OVER_MAX = "minReplicas must not be more than maxReplicas"
 
 
@@ -115,7 +117,7 @@ class WorkerPoolSpec(SpecModel):
     image: str = Field(min_length=1, max_length=1024, pattern=r"^[^\s]+$")
     """The image that holds the application and the Flowcraft runtime, for example example/shop:1.4.0."""
 
-    app: str = Field(max_length=512, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+    app: str = Field(max_length=512, pattern=_APP_PATTERN)
     """The application in the image, as module:attribute: what a worker imports, for example
     shop.flows:app."""
 

@@ -22,6 +22,7 @@ from flowcraft_api.durations import Duration, PositiveDuration
 from flowcraft_api.timestamps import Timestamp
 
 MAX_DECISIONS = 100
+MAX_NODE_KEY_LENGTH = 1024
 MAX_LISTED = 20
 """How many waiting nodes, and how many failures, a status lists at most."""
 
@@ -89,7 +90,7 @@ class Decision(SpecModel):
 
     model_config = ConfigDict(json_schema_extra=immutable("a decision that was given cannot be changed"))
 
-    node_key: str = Field(min_length=1, max_length=253)
+    node_key: str = Field(min_length=1, max_length=MAX_NODE_KEY_LENGTH)
     """The key of the waiting node, as status.awaiting shows it, for example approve. A decision for a node
     that does not wait yet is kept until it does."""
 
@@ -191,7 +192,7 @@ class PinnedBlueprint(StatusModel):
 class AwaitingNode(StatusModel):
     """A node that waits."""
 
-    node_key: str = Field(max_length=1024)
+    node_key: str = Field(max_length=MAX_NODE_KEY_LENGTH)
     """The key of the node: the nodeKey of a decision that answers it."""
 
     kind: Literal["wait", "sleep", "retry"]
@@ -207,7 +208,7 @@ class AwaitingNode(StatusModel):
 class NodeFailure(StatusModel):
     """A node that failed."""
 
-    node_key: str = Field(max_length=1024)
+    node_key: str = Field(max_length=MAX_NODE_KEY_LENGTH)
     """The key of the node."""
 
     type: str | None = Field(default=None, max_length=253)
