@@ -1,8 +1,8 @@
 """The stand-ins in the background: `python -m tests.emulators up | down | env`.
 
 The state folder (option `--state`, variable FLOWCRAFT_EMULATORS_STATE, default `.emulators` in the working
-directory) holds `env`, which a shell can source, and `state.json` with the process ids. Each clone has its own,
-so several sets run side by side. `up` twice keeps the running set.
+directory) holds `env`, which a shell can source, and `state.json` with the process ids. Each clone has its
+own, so several sets run side by side. `up` twice keeps the running set.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.emulators.server_process import STOP_TIMEOUT_S, StandInError
+from tests.emulators.server_process import POLL_INTERVAL_S, STOP_TIMEOUT_S, StandInError
 from tests.emulators.stand_ins import Addresses, RunningStandIns, StandIns
 
 STATE_VARIABLE = "FLOWCRAFT_EMULATORS_STATE"
@@ -52,10 +53,11 @@ class Background:
         """End the processes of the set, if any, and remove its data and state."""
         state = self._read()
         if state is not None:
-            living = _living(state)
-            for process in living:
+            for process in _living(state):
                 process.terminate()
-            _, stubborn = psutil.wait_procs(living, timeout=STOP_TIMEOUT_S)
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            while (stubborn := _living(state)) and time.monotonic() < deadline:
+                time.sleep(POLL_INTERVAL_S)
             for process in stubborn:
                 process.kill()
             shutil.rmtree(state["data"], ignore_errors=True)
@@ -90,7 +92,10 @@ def _created(pid: int) -> float:
 
 
 def _living(state: dict[str, Any]) -> list[psutil.Process]:
-    """Return the set's processes that still run; an id that now belongs to another program does not count."""
+    """Return the set's processes that still run.
+
+    An id that now belongs to another program does not count, nor does an ended process not yet waited for.
+    """
     living = []
     for entry in state["processes"]:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ class ServerProcess:
         process: The child.
         log: Where its output goes.
         probe: Asks the server for a reply; returns the port it answers on, or None when there is none yet.
-            It is given the log so far, where two of the servers say which port they chose, and the process id.
+            It is given the log so far, where two of the servers say which port they chose, and the id.
     """
 
     name: str
@@ -87,10 +86,13 @@ class ServerProcess:
             time.sleep(POLL_INTERVAL_S)
         raise StandInError(f"{self.name} did not answer within {START_TIMEOUT_S:.0f} s:\n{self._log_tail()}")
 
-    def stop(self) -> None:
-        """End the process and wait until it is gone."""
+    def terminate(self) -> None:
+        """Ask the process to end."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.terminate()
+
+    def wait_ended(self) -> None:
+        """Wait until the process is gone; kill it when it does not end in time."""
         try:
             self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

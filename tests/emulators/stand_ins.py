@@ -120,7 +120,9 @@ class RunningStandIns:
     def stop(self) -> None:
         """End every process by its id and remove the data folder."""
         for process in self.processes:
-            process.stop()
+            process.terminate()
+        for process in self.processes:
+            process.wait_ended()
         self.processes.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -180,7 +182,7 @@ class RunningStandIns:
         )
 
     def _start_redis(self) -> int:
-        # It cannot choose its port itself, and another session may take the one found free: then try the next.
+        # It cannot choose its port itself, and another session may take the one found free: then try again.
         fixed_port = self._addresses.redis_port
         for attempts_left in reversed(range(1 if fixed_port else REDIS_PORT_ATTEMPTS)):
             port = fixed_port or _free_port(self._addresses.bind_host)
@@ -197,8 +199,9 @@ class RunningStandIns:
             try:
                 return server.wait_ready()
             except StandInError:
+                server.terminate()
+                server.wait_ended()
                 self.processes.remove(server)
-                server.stop()
                 if not attempts_left:
                     raise
         raise AssertionError("unreachable")

@@ -11,6 +11,7 @@ const { randomUUID } = require("node:crypto");
 const { Account, certificate } = require("./upstream");
 const { Stores } = require("./document-store");
 const { ServiceError } = require("./failures");
+const { checkSignature } = require("./authorization");
 const { routes } = require("./routes");
 
 const KEEP_ALIVE_MS = 120_000;
@@ -24,6 +25,7 @@ async function answer(account, route, request, response) {
   }
   const [params, handle] = match;
   try {
+    checkSignature(request);
     return await handle(account, request, response, params);
   } catch (error) {
     const known = error instanceof ServiceError;
