@@ -1,0 +1,103 @@
+# Everything that is done with this project; `make` alone lists it.
+# A target installs what it needs first, says so on stderr, and does nothing the second time.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+  "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/tools/bin/uv
+INSTALLED := $(VENV)/.installed
+NODE_MODULES := tests/emulators/node_modules
+STAND_INS := $(NODE_MODULES)/.installed
+CLUSTER := $(BIN)/python tests/cluster/cluster
+CODE := workers/src operator/src tests benchmarks scripts examples
+
+say = printf '%s\n' "$(1)" >&2
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)$$/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+# ---- what is installed ----
+
+.PHONY: setup
+setup: $(INSTALLED) ## install Python packages into .venv, exactly those of requirements.lock
+
+$(UV):
+	@test -n "$(PYTHON)" || { $(call say,Python 3.11 or later is needed: install it or give PYTHON=/path/to/python3); exit 1; }
+	@$(call say,installing uv $(UV_VERSION) into $(VENV) ...)
+	@$(PYTHON) -m venv $(VENV) || { $(call say,python's venv module is needed: apt-get install python3-venv); exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/tools --upgrade uv==$(UV_VERSION)
+
+$(INSTALLED): requirements.lock pyproject.toml workers/pyproject.toml operator/pyproject.toml | $(UV)
+	@$(call say,installing $$(grep -c == requirements.lock) pinned Python packages into $(VENV) ...)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e workers -e operator
+	@ln -sf ../tools/bin/uv $(BIN)/uv
+	@touch $@
+
+$(STAND_INS): tests/emulators/package-lock.json tests/emulators/package.json
+	@$(call say,installing the stand-ins for the Azure services (npm) ...)
+	@npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error >&2
+	@touch $@
+
+.PHONY: lock
+lock: $(UV) ## pin the newest allowed versions of all packages in requirements.lock
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-package flowcraft-runtime --no-emit-package flowcraft-operator \
+	  --group dev pyproject.toml -o requirements.lock
+
+# ---- using it ----
+
+.PHONY: demo
+demo: setup ## run the shop example on this machine, without any server
+	@# One of the four runs is made to fail, and `flowcraft run` says so with exit code 1.
+	@cd examples/shop && ../../$(BIN)/flowcraft run -f runs.yaml --app shop.flows:app || test $$? -eq 1
+
+.PHONY: emulators emulators-down
+emulators: setup $(STAND_INS) ## start stand-ins for queue, Cosmos DB and Redis; `. .emulators/env` finds them
+	@$(BIN)/python -m tests.emulators up
+emulators-down: setup ## end the stand-ins
+	@$(BIN)/python -m tests.emulators down
+
+.PHONY: bench
+bench: setup $(STAND_INS) ## measure and print a table; OUT=file.json writes the figures
+	@$(BIN)/python -m benchmarks $(if $(OUT),--out $(OUT))
+
+# ---- testing it ----
+
+.PHONY: lint
+lint: setup ## style, types, layers, generated files
+	@$(call say,lint: style ...)
+	@$(BIN)/ruff check --quiet $(wildcard $(CODE))
+	@$(BIN)/ruff format --quiet --check $(wildcard $(CODE))
+	@$(call say,lint: types ...)
+	@$(BIN)/mypy --no-error-summary $(wildcard $(CODE))
+	@$(call say,lint: layers and generated files ...)
+	@layers=$$($(BIN)/lint-imports --no-cache 2>&1) || { printf '%s\n' "$$layers"; exit 1; }
+	@$(BIN)/python -m flowcraft_operator.crdgen --check
+	@$(BIN)/python scripts/reference.py --check
+
+.PHONY: test
+test: lint $(STAND_INS) ## lint, and every test that needs no cluster
+	@$(BIN)/pytest -m "not cluster"
+
+.PHONY: e2e
+e2e: setup $(STAND_INS) ## the tests on a real cluster, through helm and kubectl
+	@$(BIN)/pytest -m cluster
+
+.PHONY: cluster cluster-demo cluster-down
+cluster: setup ## bring up a Kubernetes cluster: kind where Docker runs, else a local one
+	@$(CLUSTER) up
+cluster-demo: cluster $(STAND_INS) ## install chart, stand-ins, a pool and runs on it
+	@$(BIN)/python -m tests.cluster.demo
+cluster-down: setup ## end the cluster
+	@$(CLUSTER) down
