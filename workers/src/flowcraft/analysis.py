@@ -1,0 +1,115 @@
+"""What a blueprint's graph is: cycles, where it starts, where it ends. Linear in nodes and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from flowcraft.blueprint import Blueprint
+
+MAX_CYCLES: Final = 100
+"""Cycles told at most; a dense graph has more than anybody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlueprintAnalysis:
+    """The shape of a blueprint's graph.
+
+    Attributes:
+        cycles: One cycle for each edge that goes back, as node ids, the first one repeated at the end; at
+            most ``MAX_CYCLES``.
+        start_node_ids: Nodes that no edge enters, in the order written; those that are only somebody's
+            fallback neither start nor end anything.
+        terminal_node_ids: Nodes that no edge leaves, in the order written.
+        node_count: How many nodes.
+        edge_count: How many edges.
+        is_dag: No cycles.
+    """
+
+    cycles: tuple[tuple[str, ...], ...]
+    start_node_ids: tuple[str, ...]
+    terminal_node_ids: tuple[str, ...]
+    node_count: int
+    edge_count: int
+    is_dag: bool
+
+
+def analyze_blueprint(blueprint: Blueprint) -> BlueprintAnalysis:
+    """Analyze a blueprint; edges with unknown ends count, but lead nowhere."""
+    entered = {edge.target for edge in blueprint.edges}
+    left = {edge.source for edge in blueprint.edges}
+    spare = fallback_only_ids(blueprint)
+    cycles = find_cycles(blueprint)
+    return BlueprintAnalysis(
+        cycles=cycles,
+        start_node_ids=tuple(n.id for n in blueprint.nodes if n.id not in entered and n.id not in spare),
+        terminal_node_ids=tuple(n.id for n in blueprint.nodes if n.id not in left and n.id not in spare),
+        node_count=len(blueprint.nodes),
+        edge_count=len(blueprint.edges),
+        is_dag=not cycles,
+    )
+
+
+def fallback_only_ids(blueprint: Blueprint) -> frozenset[str]:
+    """Nodes that are named as a fallback and that no edge enters: they have no place of their own in a run."""
+    named = {node.config.fallback for node in blueprint.nodes if node.config.fallback}
+    return frozenset(named & blueprint.node_ids) - {edge.target for edge in blueprint.edges}
+
+
+def successors(blueprint: Blueprint) -> dict[str, list[str]]:
+    """The targets of each node's edges, those with unknown ends left out."""
+    targets: dict[str, list[str]] = {node.id: [] for node in blueprint.nodes}
+    for edge in blueprint.edges:
+        if edge.source in targets and edge.target in targets:
+            targets[edge.source].append(edge.target)
+    return targets
+
+
+def reachable(blueprint: Blueprint, starts: Iterable[str]) -> frozenset[str]:
+    """The nodes that edges lead to from these, these included."""
+    targets = successors(blueprint)
+    found = {node_id for node_id in starts if node_id in targets}
+    stack = list(found)
+    while stack:
+        for target in targets[stack.pop()]:
+            if target not in found:
+                found.add(target)
+                stack.append(target)
+    return frozenset(found)
+
+
+def find_cycles(blueprint: Blueprint) -> tuple[tuple[str, ...], ...]:
+    """A cycle for each edge that goes back in a depth-first walk; none if and only if the graph has none."""
+    targets = successors(blueprint)
+    cycles: list[tuple[str, ...]] = []
+    finished: set[str] = set()
+    for root in targets:
+        if root not in finished:
+            _walk(root, targets, finished, cycles)
+        if len(cycles) >= MAX_CYCLES:
+            break
+    return tuple(cycles)
+
+
+def _walk(
+    root: str, targets: dict[str, list[str]], finished: set[str], cycles: list[tuple[str, ...]]
+) -> None:
+    path = [root]
+    depth = {root: 0}
+    pending = [iter(targets[root])]
+    while pending:
+        target = next(pending[-1], None)
+        if target is None:
+            pending.pop()
+            done = path.pop()
+            del depth[done]
+            finished.add(done)
+        elif target in depth:
+            cycles.append((*path[depth[target] :], target))
+            if len(cycles) >= MAX_CYCLES:
+                return
+        elif target not in finished:
+            depth[target] = len(path)
+            path.append(target)
+            pending.append(iter(targets[target]))

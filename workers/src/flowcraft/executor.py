@@ -1,0 +1,329 @@
+"""Runs one node: attempts, backoff, timeout, cancellation, fallback. What comes of it is a value.
+
+Nothing here knows of records, queues or edges. A failed attempt leaves nothing behind, because each gets a
+context of its own; only the writes of the attempt that completes are handed on.
+
+Cancelling: set the context's ``cancelled`` event, then cancel the task that awaits ``execute_node``; it gives
+``Cancelled`` back. A task that is cancelled without that event (a worker shutting down) raises
+``CancelledError`` as usual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+
+from flowcraft.calls import NodeCall, PhaseFailedError, node_call
+from flowcraft.errors import FatalError, NodeTimeoutError, NonRetryableError
+from flowcraft.failures import ErrorDetail
+from flowcraft.implementation import NodeImplementation, RetryPolicy
+from flowcraft.node import NodeContext, NodeResult
+from flowcraft.ports.clock import Clock
+
+MOMENT_S: Final = 2.0
+"""A retry delay up to this is slept through; a longer one is given back, so that the worker is free."""
+
+CLEAN_UP_S: Final = 5.0
+"""How long an attempt that timed out may clean up before it is left to itself."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Random(Protocol):
+    """The part of ``random.Random`` that backoff uses."""
+
+    def random(self) -> float:
+        """A number from 0 up to but not including 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The node has a result.
+
+    Attributes:
+        result: Its output is plain JSON, independent of the node's objects.
+        writes: Context keys it wrote; ``MISSING`` marks a deleted one.
+        attempts: Attempts made on this node key so far, the fallback included.
+    """
+
+    result: NodeResult
+    writes: dict[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The node failed for good.
+
+    Attributes:
+        error: What the last attempt (the fallback, where it ran) failed with.
+        attempts: Attempts made on this node key so far, the fallback included.
+        exception: The same as Python's object.
+    """
+
+    error: ErrorDetail
+    attempts: int
+    exception: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """An attempt failed and the next one is too far away to wait for here.
+
+    Attributes:
+        delay_s: Seconds from now.
+        attempts: Attempts made so far; give one more as ``first_attempt`` when it is time.
+        error: What the attempt failed with.
+    """
+
+    delay_s: float
+    attempts: int
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The result is not wanted any more; nothing is to be recorded.
+
+    Attributes:
+        attempts: Attempts begun so far.
+    """
+
+    attempts: int
+
+
+Outcome = Completed | Failed | RetryLater | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A node's code with what it is called with.
+
+    Attributes:
+        implementation: The code.
+        context: Makes the context of an attempt, given its number. Each attempt needs a new one.
+        policy: How often and how long.
+    """
+
+    implementation: NodeImplementation
+    context: Callable[[int], NodeContext]
+    policy: RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What execution takes from the process it runs in.
+
+    Attributes:
+        clock: Time.
+        random: Jitter.
+        threads: Where synchronous nodes run; None: the loop's own pool.
+        moment_s: Retry delays up to this are slept through.
+    """
+
+    clock: Clock
+    random: Random
+    threads: Executor | None = None
+    moment_s: float = MOMENT_S
+
+
+async def execute_node(
+    work: Work, around: Surroundings, *, fallback: Work | None = None, first_attempt: int = 1
+) -> Outcome:
+    """Run a node until it completes, fails for good, is cancelled, or has to wait longer than a moment.
+
+    Args:
+        work: The node's own code.
+        around: Clock, randomness, threads.
+        fallback: Runs once, as the last attempt, when the attempts of ``work`` are used up or pointless.
+        first_attempt: One more than the attempts that earlier calls made on this node key.
+
+    Raises:
+        asyncio.CancelledError: the calling task was cancelled and the node was not.
+    """
+    call = node_call(work.implementation, around.threads)
+    policy = work.policy
+    attempt = first_attempt
+    while True:
+        context = work.context(attempt)
+        tried = await _try(call.attempt, context, policy, around, attempt)
+        if not isinstance(tried, _Failure):
+            return tried
+        if tried.final or attempt >= policy.max_attempts:
+            return await _give_up(call, work, around, _LastTry(context, tried.error, attempt), fallback)
+        delay_s = backoff_s(policy, attempt, around.random)
+        detail = ErrorDetail.of(tried.error)
+        _log.warning(
+            "node attempt failed",
+            run_id=context.run_id,
+            node_key=context.node_key,
+            attempt=attempt,
+            error=detail.message,
+            retry_in_s=round(delay_s, 3),
+        )
+        if delay_s > around.moment_s:
+            return RetryLater(delay_s, attempt, detail)
+        if delay_s > 0 and not await _slept(delay_s, context, around.clock):
+            return Cancelled(attempt)
+        attempt += 1
+
+
+def backoff_s(policy: RetryPolicy, attempt: int, random: Random) -> float:
+    """Seconds from this failed attempt to the next: doubled each time, capped, then half to all of that."""
+    if policy.retry_delay_s <= 0:
+        return 0.0
+    doubled = policy.retry_delay_s * 2.0 ** min(attempt - 1, 60)
+    return min(doubled, policy.max_retry_delay_s) * (0.5 + 0.5 * random.random())
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: BaseException
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _LastTry:
+    context: NodeContext
+    error: BaseException
+    attempt: int
+
+
+async def _try(
+    code: Callable[[NodeContext], Coroutine[Any, Any, NodeResult]],
+    context: NodeContext,
+    policy: RetryPolicy,
+    around: Surroundings,
+    attempt: int,
+) -> Completed | Cancelled | _Failure:
+    """One attempt, everything that user code may raise turned into a value."""
+    cancelled = context.cancelled  # the caller's; a timeout gives the attempt another one
+    if cancelled.is_set():
+        return Cancelled(attempt - 1)
+    tried: Completed | _Failure
+    try:
+        if policy.timeout_s is None:
+            result = await code(context)
+        else:
+            result = await _within(code(context), policy.timeout_s, context, around.clock)
+        tried = Completed(result, context.context.writes, attempt)
+    except asyncio.CancelledError as error:
+        if _being_cancelled() and not cancelled.is_set():
+            raise
+        tried = _Failure(error, final=False)  # else the code let a cancellation of its own escape
+    except (Exception, SystemExit) as error:
+        tried = _failure(error)
+    if cancelled.is_set():
+        _uncancel()
+        return tried if isinstance(tried, Completed) else Cancelled(attempt)
+    return tried
+
+
+def _failure(error: BaseException) -> _Failure:
+    if isinstance(error, PhaseFailedError):
+        return _Failure(error.cause, final=True)
+    if isinstance(error, SystemExit):
+        return _Failure(NonRetryableError(f"the node called sys.exit({error.code!r})"), final=True)
+    return _Failure(error, isinstance(error, NonRetryableError))
+
+
+async def _give_up(
+    call: NodeCall, work: Work, around: Surroundings, last: _LastTry, fallback: Work | None
+) -> Outcome:
+    """The attempts are used up: the class's own fallback, its clean-up, then the blueprint's fallback."""
+    error = last.error
+    if work.implementation.kind == "class":
+
+        async def replace(context: NodeContext) -> NodeResult:
+            return await call.give_up(context, error)
+
+        tried = await _try(replace, last.context, work.policy, around, last.attempt)
+        if not isinstance(tried, _Failure):
+            return tried
+        error = tried.error
+        await call.recover(last.context, error)
+    if fallback is None or isinstance(error, FatalError):
+        return Failed(ErrorDetail.of(error), last.attempt, error)
+    attempt = last.attempt + 1
+    replacement = node_call(fallback.implementation, around.threads)
+    context = fallback.context(attempt)
+    outcome = await _try(replacement.attempt, context, fallback.policy, around, attempt)
+    if isinstance(outcome, Completed):
+        return dataclasses.replace(
+            outcome, result=dataclasses.replace(outcome.result, fallback_executed=True)
+        )
+    if isinstance(outcome, Cancelled):
+        return outcome
+    await replacement.recover(context, outcome.error)
+    return Failed(ErrorDetail.of(outcome.error, after=error), attempt, outcome.error)
+
+
+async def _within(
+    attempt: Coroutine[Any, Any, NodeResult], limit_s: float, context: NodeContext, clock: Clock
+) -> NodeResult:
+    """Await an attempt for so long by the given clock.
+
+    Raises:
+        NodeTimeoutError: it took longer. It was cancelled; a thread that cannot be is left to itself.
+    """
+    task = asyncio.ensure_future(attempt)
+    timer = asyncio.ensure_future(clock.sleep(limit_s))
+    try:
+        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        expired = asyncio.Event()
+        expired.set()
+        context.cancelled = expired  # seen by this attempt alone; the caller's event may serve others
+    finally:
+        timer.cancel()
+        await _stop(task, clock)
+    raise NodeTimeoutError(f"the attempt took longer than {limit_s:g} s")
+
+
+async def _stop(task: asyncio.Future[Any], clock: Clock) -> None:
+    """Cancel a task and let it clean up for a moment, so that it does not overlap with what comes next."""
+    if task.done():
+        return
+    task.cancel()
+    timer = asyncio.ensure_future(clock.sleep(CLEAN_UP_S))
+    try:
+        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        task.add_done_callback(_retrieve)
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # asked for, so that asyncio does not report it as forgotten
+
+
+async def _slept(delay_s: float, context: NodeContext, clock: Clock) -> bool:
+    """Sleep through a short delay; False when the node was cancelled meanwhile."""
+    try:
+        await clock.sleep(delay_s)
+    except asyncio.CancelledError:
+        if not context.cancelled.is_set():
+            raise
+        _uncancel()
+        return False
+    return True
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling() > 0:
+        task.uncancel()

@@ -1,0 +1,132 @@
+"""JSON as every backend keeps it: what may be stored, and where a value goes wrong.
+
+orjson writes NaN as null and integers above 53 bits would lose digits in Cosmos DB, whose numbers are
+IEEE 754 doubles; both are refused here, so that no backend changes a value silently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+MAX_DEPTH: Final = 100
+"""Objects and lists within each other; services refuse at 128 (Cosmos DB)."""
+MAX_INTEGER: Final = 2**53 - 1
+
+_OPTIONS: Final = (
+    orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+)
+_SCALARS: Final = frozenset({type(None), bool, str})
+
+
+class NotJsonError(ValueError):
+    """A value that JSON cannot say; the message starts with its place, as in ``.items[3].price``."""
+
+
+def plain_json(value: Any) -> Any:
+    """The value as a reader of the stored JSON would get it: independent of the caller's objects.
+
+    Raises:
+        NotJsonError: it is not JSON, or nests deeper than ``MAX_DEPTH``.
+    """
+    if value is None or value is True or value is False:
+        return value
+    return orjson.loads(encode_json(value))
+
+
+def encode_json(value: Any) -> bytes:
+    """The value as compact UTF-8 JSON.
+
+    Raises:
+        NotJsonError: it is not JSON, or nests deeper than ``MAX_DEPTH``.
+    """
+    try:
+        encoded = orjson.dumps(value, option=_OPTIONS)
+    except (TypeError, ValueError, RecursionError) as error:
+        check_json(value)
+        raise NotJsonError(f"the value is not JSON: {error}") from None
+    if b"null" in encoded or encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
+        check_json(value)  # a null may be a NaN, and many brackets may be deep ones
+    return encoded
+
+
+def check_json(value: Any, max_values: int | None = None) -> None:
+    """Look at every value of a tree.
+
+    Args:
+        value: What should be JSON.
+        max_values: Refuse more values than this (a YAML document may repeat itself by reference).
+
+    Raises:
+        NotJsonError: something in it is not JSON; the message names its place.
+    """
+    stack: list[tuple[Any, str, int]] = [(value, "", 0)]
+    seen = 0
+    while stack:
+        item, place, depth = stack.pop()
+        seen += 1
+        if max_values is not None and seen > max_values:
+            raise NotJsonError(f"it has more than {max_values} values")
+        if depth > MAX_DEPTH:
+            raise NotJsonError(
+                f"{_shown(place)} nests deeper than {MAX_DEPTH}; flatten it (or does it contain itself?)"
+            )
+        if isinstance(item, Mapping):
+            for key, child in item.items():
+                if not isinstance(key, str):
+                    raise NotJsonError(f"{_shown(place)} has the key {key!r}, not a string; use {str(key)!r}")
+                _check_text(key, place)
+                stack.append((child, f"{place}.{key}", depth + 1))
+        elif isinstance(item, list | tuple):
+            stack.extend((child, f"{place}[{index}]", depth + 1) for index, child in enumerate(item))
+        else:
+            _check_scalar(item, place)
+
+
+def _check_scalar(item: Any, place: str) -> None:
+    if isinstance(item, str):
+        _check_text(item, place)
+    elif isinstance(item, float):
+        if not math.isfinite(item):
+            raise NotJsonError(f"{_shown(place)} is {item}, which JSON cannot say; use None or a string")
+    elif isinstance(item, int) and not isinstance(item, bool):
+        if abs(item) > MAX_INTEGER:
+            raise NotJsonError(
+                f"{_shown(place)} is an integer above 53 bits, which would lose digits; use a string"
+            )
+    elif type(item) not in _SCALARS:
+        try:
+            orjson.dumps(item, option=_OPTIONS)
+        except (TypeError, ValueError):
+            raise NotJsonError(
+                f"{_shown(place)} is a {type(item).__name__}, not JSON "
+                f"(None, bool, int, float, str, list, dict){_advice(item)}"
+            ) from None
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotJsonError(
+            f"{_shown(place)} has text with half of a surrogate pair, which is not Unicode"
+        ) from None
+
+
+def _advice(item: Any) -> str:
+    if hasattr(item, "isoformat"):
+        return "; use .isoformat()"
+    if hasattr(item, "model_dump"):
+        return "; use .model_dump(mode='json')"
+    if isinstance(item, set | frozenset):
+        return "; use sorted(…) or list(…)"
+    if isinstance(item, bytes | bytearray):
+        return "; use base64 text"
+    return ""
+
+
+def _shown(place: str) -> str:
+    return f"`{place}`" if place else "the value"

@@ -1,0 +1,187 @@
+"""A blueprint's mistakes, found before anything runs. Codes that upstream has keep upstream's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_only_ids, reachable
+from flowcraft.blueprint import Blueprint, NodeDefinition
+from flowcraft.durations import duration_s
+from flowcraft.errors import BlueprintError, EvaluationError
+from flowcraft.evaluator import check_condition, check_transform
+from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
+
+Severity = Literal["error", "warning"]
+MAX_TOLD: Final = 20
+"""Findings in the text of one error; ``lint`` gives all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake.
+
+    Attributes:
+        code: What kind, for programs.
+        message: What is wrong and what to do, for people.
+        node: The node id it is about; None for an edge or the whole.
+        edge: Source and target of the edge it is about.
+        severity: An ``error`` keeps the blueprint from running.
+    """
+
+    code: str
+    message: str
+    node: str | None = None
+    edge: tuple[str, str] | None = None
+    severity: Severity = "error"
+
+
+def lint(blueprint: Blueprint, registry: Collection[str] | None = None) -> list[Finding]:
+    """Find a blueprint's mistakes.
+
+    Args:
+        blueprint: What to look at.
+        registry: Names of the implementations there are; None: whether nodes have one is not looked at.
+    """
+    analysis = analyze_blueprint(blueprint)
+    findings = [*_duplicates(blueprint), *_kinds(blueprint, registry), *_edges(blueprint)]
+    findings += _shape(blueprint, analysis)
+    findings += _fallbacks(blueprint, registry)
+    return findings
+
+
+def require_valid(blueprint: Blueprint, registry: Collection[str] | None = None) -> None:
+    """Refuse a blueprint with mistakes.
+
+    Raises:
+        BlueprintError: it has some; the message lists them.
+    """
+    errors = [finding for finding in lint(blueprint, registry) if finding.severity == "error"]
+    if errors:
+        told = "; ".join(f"{finding.code}: {finding.message}" for finding in errors[:MAX_TOLD])
+        more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
+        raise BlueprintError(f"blueprint {blueprint.id} cannot run: {told}{more}")
+
+
+def _duplicates(blueprint: Blueprint) -> Iterator[Finding]:
+    seen: set[str] = set()
+    told: set[str] = set()
+    for node in blueprint.nodes:
+        if node.id in seen and node.id not in told:
+            told.add(node.id)
+            yield Finding(
+                "DUPLICATE_NODE_ID", f"several nodes have the id {node.id!r}; rename all but one", node.id
+            )
+        seen.add(node.id)
+
+
+def _kinds(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[Finding]:
+    for node in blueprint.nodes:
+        if node.uses in UNSUPPORTED_USES:
+            message = f"node {node.id} is a {node.uses!r}, which this version does not run"
+            yield Finding("UNSUPPORTED_NODE_KIND", message, node.id)
+        elif node.uses == "sleep":
+            try:
+                duration_s(node.params.get("duration"))
+            except ValueError as error:
+                message = f"node {node.id} sleeps by `params.duration`, and {error}"
+                yield Finding("INVALID_SLEEP_DURATION", message, node.id)
+        elif node.uses not in BUILT_IN_USES and registry is not None and node.uses not in registry:
+            message = (
+                f"node {node.id} uses {node.uses!r}, which is not registered; add @app.node({node.uses!r})"
+            )
+            yield Finding("MISSING_NODE_IMPLEMENTATION", message, node.id)
+
+
+def _edges(blueprint: Blueprint) -> Iterator[Finding]:
+    ids = blueprint.node_ids
+    seen: set[tuple[str, str, str | None, str | None]] = set()
+    for edge in blueprint.edges:
+        ends = (edge.source, edge.target)
+        if edge.source not in ids:
+            message = f"edge {edge.source} -> {edge.target} leaves {edge.source!r}, but there is no such node"
+            yield Finding("INVALID_EDGE_SOURCE", message, edge=ends)
+        if edge.target not in ids:
+            message = f"edge {edge.source} -> {edge.target} enters {edge.target!r}, but there is no such node"
+            yield Finding("INVALID_EDGE_TARGET", message, edge=ends)
+        same = (*ends, edge.action, edge.condition)
+        if same in seen:
+            message = f"edge {edge.source} -> {edge.target} is there twice with the same action and condition"
+            yield Finding("DUPLICATE_EDGE", message, edge=ends, severity="warning")
+        seen.add(same)
+        yield from _expression(edge.condition, "INVALID_CONDITION", check_condition, ends)
+        yield from _expression(edge.transform, "INVALID_TRANSFORM", check_transform, ends)
+
+
+def _expression(
+    expression: str | None, code: str, check: Callable[[str], None], ends: tuple[str, str]
+) -> Iterator[Finding]:
+    if expression is None:
+        return
+    try:
+        check(expression)
+    except EvaluationError as error:
+        yield Finding(code, f"edge {ends[0]} -> {ends[1]}: {error}", edge=ends)
+
+
+def _shape(blueprint: Blueprint, analysis: BlueprintAnalysis) -> Iterator[Finding]:
+    if not blueprint.nodes:
+        yield Finding("NO_NODES", "it has no nodes; add one")
+        return
+    reached = reachable(blueprint, analysis.start_node_ids)
+    entry_points = blueprint.metadata.get("cycleEntryPoints") or ()
+    closed: set[str] = set()
+    for cycle in analysis.cycles:
+        way = " -> ".join(cycle if len(cycle) <= 12 else (*cycle[:6], "…", *cycle[-5:]))
+        yield Finding("UNSUPPORTED_CYCLE", f"{way} is a cycle, which this version does not run", cycle[0])
+        if reached.isdisjoint(cycle):
+            closed.update(cycle)
+            if not any(node_id in entry_points for node_id in cycle):
+                message = f"no way leads into the cycle {way}; add an edge from a start node"
+                yield Finding("CYCLE_WITHOUT_ENTRY", message, cycle[0])
+    spare = fallback_only_ids(blueprint)
+    for node in blueprint.nodes:
+        if node.id not in reached and node.id not in closed and node.id not in spare:
+            yield Finding("ORPHAN_NODE", f"no way leads from a start node to node {node.id}", node.id)
+
+
+def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[Finding]:
+    nodes = {node.id: node for node in blueprint.nodes}
+    leaving = {edge.source for edge in blueprint.edges}
+    spare = fallback_only_ids(blueprint)
+    for node in blueprint.nodes:
+        fallback = node.config.fallback
+        if fallback is None:
+            continue
+        if fallback not in nodes:
+            if registry is not None and fallback not in registry:
+                message = (
+                    f"the fallback {fallback!r} of node {node.id} is neither a node nor an implementation"
+                )
+                yield Finding("UNKNOWN_FALLBACK", message, node.id)
+            continue
+        if nodes[fallback].uses in BUILT_IN_USES:
+            message = f"the fallback {fallback!r} of node {node.id} waits, which a last attempt cannot; use a function"
+            yield Finding("INVALID_FALLBACK", message, node.id)
+        if _comes_back(node, nodes):
+            message = f"node {node.id} is, over its fallback {fallback!r}, its own fallback"
+            yield Finding("FALLBACK_CYCLE", message, node.id)
+        elif nodes[fallback].config.fallback is not None:
+            message = f"the fallback of {fallback!r} is not run when it stands in for node {node.id}"
+            yield Finding("FALLBACK_CHAIN", message, node.id, severity="warning")
+    for node_id in sorted(spare & leaving):
+        message = f"node {node_id} is only a fallback, and takes the edges of the node it stands for; remove its own"
+        yield Finding("FALLBACK_WITH_EDGES", message, node_id)
+
+
+def _comes_back(node: NodeDefinition, nodes: dict[str, NodeDefinition]) -> bool:
+    """Whether following fallbacks from a node leads to it; chains are walked to their first repetition."""
+    seen: set[str] = set()
+    following = node.config.fallback
+    while following in nodes and following not in seen:
+        if following == node.id:
+            return True
+        seen.add(following)
+        following = nodes[following].config.fallback
+    return False

@@ -1,0 +1,254 @@
+"""What a node's code sees: its context, its result, and the class form of a node."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from flowcraft.json_values import NotJsonError, plain_json
+
+T = TypeVar("T")
+MAX_KEY_BYTES: Final = 255
+_RESERVED: Final = ("_outputs.", "_inputs.")
+
+
+class Missing:
+    """The type of ``MISSING``: what a reader gives for a context key that does not exist."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = Missing()
+ContextReader = Callable[[str], Awaitable[Any]]
+"""Reads one committed context key; gives ``MISSING`` where there is none."""
+
+
+async def nothing_stored(_key: str) -> Any:
+    """The reader of a run without context."""
+    return MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What a node gives back.
+
+    Attributes:
+        output: JSON; the input of the nodes behind its taken edges.
+        action: Chooses the edges of this action.
+        fallback_executed: The fallback gave this result (set by the executor).
+    """
+
+    output: Any = None
+    action: str | None = None
+    fallback_executed: bool = False
+
+
+class RunContext:
+    """The run's shared keys, as one attempt of a node sees them.
+
+    Writes are kept here and appear with the node's record, all of them or none; a failed attempt leaves
+    nothing behind. A node reads its own writes.
+    """
+
+    __slots__ = ("_loop", "_reader", "writes")
+
+    def __init__(self, reader: ContextReader = nothing_stored) -> None:
+        self._reader = reader
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.writes: dict[str, Any] = {}
+        """Value by key, ``MISSING`` for a deleted one: what the engine commits with the record."""
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; ``default`` where there is none."""
+        value = self.writes[key] if key in self.writes else await self._reader(key)
+        return default if value is MISSING else value
+
+    async def has(self, key: str) -> bool:
+        """Whether the key exists, null included."""
+        return (self.writes[key] if key in self.writes else await self._reader(key)) is not MISSING
+
+    async def set(self, key: str, value: Any) -> None:
+        """Write a key when the node completes.
+
+        Raises:
+            ValueError: the value is not JSON, or the key is empty, too long or reserved.
+        """
+        self._write(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Remove a key when the node completes; one that does not exist is no error."""
+        _check_key(key)
+        self.writes[key] = MISSING
+
+    @property
+    def blocking(self) -> BlockingRunContext:
+        """The same for a synchronous node, which runs in a thread of its own."""
+        if self._loop is None:
+            raise RuntimeError(
+                "ctx.context.blocking is for synchronous nodes; in an async one await ctx.context.get(…)"
+            )
+        return BlockingRunContext(self, self._loop)
+
+    def serve_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let a synchronous node use ``blocking``; reads are made on this loop."""
+        self._loop = loop
+
+    def _write(self, key: str, value: Any) -> None:
+        _check_key(key)
+        try:
+            self.writes[key] = plain_json(value)
+        except NotJsonError as error:
+            raise NotJsonError(f"context key {key!r}: {error}") from None
+
+
+class BlockingRunContext:
+    """``RunContext`` with calls that block the calling thread instead of being awaited."""
+
+    __slots__ = ("_context", "_loop")
+
+    def __init__(self, context: RunContext, loop: asyncio.AbstractEventLoop) -> None:
+        self._context = context
+        self._loop = loop
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; ``default`` where there is none."""
+        return self._wait(self._context.get(key, default))
+
+    def has(self, key: str) -> bool:
+        """Whether the key exists, null included."""
+        return self._wait(self._context.has(key))
+
+    def set(self, key: str, value: Any) -> None:
+        """Write a key when the node completes."""
+        self._wait(self._context.set(key, value))
+
+    def delete(self, key: str) -> None:
+        """Remove a key when the node completes."""
+        self._wait(self._context.delete(key))
+
+
+class NodeContext:
+    """What a node's code is called with; one object an attempt.
+
+    Attributes:
+        input: The node's input.
+        params: Static parameters of the blueprint; not to be changed.
+        context: The run's shared keys.
+        run_id: The run.
+        node_id: The node in the blueprint.
+        node_key: Its place in the run: the id, with rounds and child index where there are any.
+        attempt: 1 for the first.
+        idempotency_key: The same for every attempt, whatever crashes; hand it to services that take one.
+        dependencies: What the app gives to all its nodes.
+        cancelled: Set when the attempt's result is no longer wanted: run cancelled, timeout, claim lost.
+    """
+
+    __slots__ = (
+        "_logger",
+        "attempt",
+        "cancelled",
+        "context",
+        "dependencies",
+        "idempotency_key",
+        "input",
+        "node_id",
+        "node_key",
+        "params",
+        "run_id",
+    )
+
+    def __init__(  # noqa: PLR0913  one argument per fact, all by name
+        self,
+        *,
+        input: Any = None,  # noqa: A002  upstream's word, and the one users read
+        params: Mapping[str, Any] | None = None,
+        context: RunContext | None = None,
+        run_id: str = "",
+        node_id: str = "",
+        node_key: str = "",
+        attempt: int = 1,
+        idempotency_key: str = "",
+        dependencies: Mapping[str, Any] | None = None,
+        cancelled: asyncio.Event | None = None,
+    ) -> None:
+        self.input = input
+        self.params: Mapping[str, Any] = {} if params is None else params
+        self.context = RunContext() if context is None else context
+        self.run_id = run_id
+        self.node_id = node_id
+        self.node_key = node_key or node_id
+        self.attempt = attempt
+        self.idempotency_key = idempotency_key or f"{run_id}:{self.node_key}"
+        self.dependencies: Mapping[str, Any] = {} if dependencies is None else dependencies
+        self.cancelled = asyncio.Event() if cancelled is None else cancelled
+        self._logger: Any = None
+
+    @property
+    def logger(self) -> Any:
+        """A structlog logger that names run, node key and attempt in every line."""
+        if self._logger is None:
+            self._logger = structlog.get_logger("flowcraft.node").bind(
+                run_id=self.run_id, node_key=self.node_key, attempt=self.attempt
+            )
+        return self._logger
+
+    @property
+    def signal(self) -> asyncio.Event:
+        """Upstream's name of ``cancelled``."""
+        return self.cancelled
+
+
+class BaseNode(ABC):
+    """A node as a class: ``prep``, then ``exec`` (the only part that is retried), then ``post``.
+
+    One instance lives for one execution. Methods may be async or plain; plain ones run in a thread.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None = None, node_id: str = "") -> None:
+        self.params: Mapping[str, Any] = params or {}
+        self.node_id = node_id
+
+    async def prep(self, ctx: NodeContext) -> Any:
+        """Collect what ``exec`` needs; the node's input, unless overridden."""
+        return ctx.input
+
+    @abstractmethod
+    async def exec(self, prepared: Any, ctx: NodeContext) -> Any:
+        """Do the work; a ``NodeResult``, or a plain value that becomes its output."""
+
+    async def post(self, result: NodeResult, _ctx: NodeContext) -> Any:
+        """Finish the result of ``exec`` or ``fallback``."""
+        return result
+
+    async def fallback(self, error: BaseException, _ctx: NodeContext) -> Any:
+        """Give a result when the attempts of ``exec`` are used up; raises the error, unless overridden."""
+        raise error
+
+    async def recover(self, error: BaseException, ctx: NodeContext) -> None:  # noqa: B027  optional on purpose
+        """Clean up after a failure that ends the node; what it raises is logged and changes nothing."""
+
+
+NodeFunction = Callable[[NodeContext], Any]
+NodeCode = NodeFunction | type[BaseNode]
+"""A node's code: async function, plain function (runs in a thread), or ``BaseNode`` class."""
+
+
+def _check_key(key: str) -> None:
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"a context key is a string that is not empty, not {key!r}")
+    if len(key) * 4 > MAX_KEY_BYTES and len(key.encode()) > MAX_KEY_BYTES:
+        raise ValueError(f"the context key {key[:40]!r}… is longer than {MAX_KEY_BYTES} bytes")
+    if key.startswith(_RESERVED) or key in {"_outputs", "_inputs"}:
+        raise ValueError(f"the context key {key!r} is reserved: a node's output is written by returning it")
