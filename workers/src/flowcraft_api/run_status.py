@@ -293,9 +293,10 @@ def _duration(
 
 
 def _progress(header: HeaderDocument) -> str | None:
-    progress = header.get("progress") or {}
-    done, total = progress.get("done"), progress.get("total")
-    return f"{done}/{total}"[:32] if done is not None and total is not None else None
+    progress = header.get("progress")
+    if not progress or "done" not in progress or "total" not in progress:
+        return None
+    return f"{progress['done']}/{progress['total']}"[:32]
 
 
 def _omitted(output: Any) -> str | None:

@@ -201,12 +201,17 @@ def _scalar(result: Schema, place: _Place) -> None:
 
 
 def _with_default(result: Schema, place: _Place) -> Schema:
-    """Keep a default that says something: null is absence, and an object\'s fields have their own."""
+    """Keep a default that says something: null is absence, and an object's fields have their own."""
     if "default" not in result:
         return result
     default = result.pop("default")
     if not place.bounded or default is None:
         return result
-    if isinstance(default, dict) and result.get("properties"):
-        default = {}
-    return {**result, "default": default}
+    return {**result, "default": _without_nulls(default)}
+
+
+def _without_nulls(default: Any) -> Any:
+    """A default written out in full: the API server runs CEL on it before the fields get their own defaults."""
+    if isinstance(default, dict):
+        return {key: _without_nulls(value) for key, value in default.items() if value is not None}
+    return default
