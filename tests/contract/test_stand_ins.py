@@ -19,7 +19,7 @@ import redis.asyncio
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.cosmos.aio import CosmosClient
 from azure.storage.queue.aio import QueueClient
-from tests.emulators.stand_ins import Addresses, RunningStandIns, StandIns
+from tests.emulators.stand_ins import AZURE_STORAGE, COSMOS, REDIS, Addresses, RunningStandIns, StandIns
 
 pytestmark = pytest.mark.emulators
 
@@ -85,6 +85,18 @@ class TestProgram:
         assert run_program("up", "--state", str(state)).returncode == 0
         assert not set(ids) & set(process_ids(state))
         assert not any(runs(pid) for pid in ids)
+
+    def test_a_set_in_the_foreground_ends_with_its_program(self) -> None:
+        command = [sys.executable, "-m", "tests.emulators", "run"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            names = [program.stdout.readline().split("=")[0] for _ in range(3)]
+            servers = psutil.Process(program.pid).children(recursive=True)
+            program.terminate()
+            assert program.wait(timeout=20) == 0
+        assert names == [f"export {name}" for name in (AZURE_STORAGE, COSMOS, REDIS)]
+        assert len(servers) == 3
+        assert not any(runs(server.pid) for server in servers)
 
     def test_env_without_a_running_set_fails(self, state: Path) -> None:
         assert run_program("env", "--state", str(state)).returncode == 1

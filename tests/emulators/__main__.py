@@ -1,8 +1,9 @@
-"""The stand-ins in the background: `python -m tests.emulators up | down | env`.
+"""The stand-ins by hand: `python -m tests.emulators up | down | env | run`.
 
 The state folder (option `--state`, variable FLOWCRAFT_EMULATORS_STATE, default `.emulators` in the working
 directory) holds `env`, which a shell can source, and `state.json` with the process ids. Each clone has its
-own, so several sets run side by side. `up` twice keeps the running set.
+own, so several sets run side by side. `up` twice keeps the running set; `run` stays in the foreground until
+SIGTERM or SIGINT and writes no state.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -110,7 +112,7 @@ def _living(state: dict[str, Any]) -> list[psutil.Process]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.emulators", description=__doc__)
-    parser.add_argument("action", choices=["up", "down", "env"])
+    parser.add_argument("action", choices=["up", "down", "env", "run"])
     default_state = Path(os.environ.get(STATE_VARIABLE) or ".emulators")
     parser.add_argument(
         "--state", type=Path, default=default_state, help="state folder (default: %(default)s)"
@@ -124,6 +126,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _addresses(options: argparse.Namespace) -> Addresses:
+    return Addresses(
+        bind_host=options.bind,
+        advertised_host=options.advertise or options.bind,
+        queue_port=options.queue_port,
+        blob_port=options.blob_port,
+        cosmos_port=options.cosmos_port,
+        redis_port=options.redis_port,
+        cosmos_scheme=options.cosmos_scheme,
+        blob=options.blob,
+    )
+
+
+def _run_until_signalled(addresses: Addresses) -> None:
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    running = RunningStandIns(addresses, detached=True)
+    try:
+        sys.stdout.write(running.connections.shell_exports())
+        sys.stdout.flush()
+        signal.sigwait(signals)
+    finally:
+        running.stop()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return the exit status."""
     options = _parser().parse_args(arguments)
@@ -131,22 +158,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.action == "down":
         background.down()
         return 0
-    if options.action == "up":
-        addresses = Addresses(
-            bind_host=options.bind,
-            advertised_host=options.advertise or options.bind,
-            queue_port=options.queue_port,
-            blob_port=options.blob_port,
-            cosmos_port=options.cosmos_port,
-            redis_port=options.redis_port,
-            cosmos_scheme=options.cosmos_scheme,
-            blob=options.blob,
-        )
-        try:
-            background.up(addresses)
-        except StandInError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
+    try:
+        if options.action == "run":
+            _run_until_signalled(_addresses(options))
+            return 0
+        if options.action == "up":
+            background.up(_addresses(options))
+    except StandInError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     if not background.env.exists():
         sys.stderr.write("No stand-ins are running; start them with `up`.\n")
         return 1
