@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,13 +141,15 @@ def _addresses(options: argparse.Namespace) -> Addresses:
 
 
 def _run_until_signalled(addresses: Addresses) -> None:
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    running = RunningStandIns(addresses, detached=True)
+    # A handler, not a mask: the servers would inherit a mask and never see their own SIGTERM.
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    running = RunningStandIns(addresses)
     try:
         sys.stdout.write(running.connections.shell_exports())
         sys.stdout.flush()
-        signal.sigwait(signals)
+        ended.wait()
     finally:
         running.stop()
 
