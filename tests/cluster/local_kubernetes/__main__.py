@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from .cluster import LocalKubernetes
-from .kind import KindCluster, docker_runs
+from .kind import KindCluster
 from .programs import say
+from .selection import choose
 from .settings import ClusterError, Settings
 
 _HELP = """a real Kubernetes for tests: kind where Docker runs, else one made of namespaces on this machine
@@ -21,27 +23,18 @@ FLOWCRAFT_CLUSTER        `kind` or `local`: do not look whether Docker runs"""
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it did what it should, 1 with one line that says why not."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     settings = Settings.from_environment()
     try:
-        return _run(options, settings)
+        # What follows these two verbs is the command's own, options too: nothing for argparse.
+        if given[:1] == ["kubectl"]:
+            _become(choose(settings), given)
+        if given[:1] == ["exec"] and given[1:2] not in ([], ["-h"], ["--help"]):
+            _become(choose(settings), given[1:])
+        return _run(_parser().parse_args(given), settings)
     except ClusterError as error:
         say(f"cluster: {error}")
         return 1
-
-
-def choose(settings: Settings) -> LocalKubernetes | KindCluster:
-    """The cluster for this machine.
-
-    Raises:
-        ClusterError: FLOWCRAFT_CLUSTER names no kind of cluster.
-    """
-    wanted = os.environ.get("FLOWCRAFT_CLUSTER") or ("kind" if docker_runs() else "local")
-    if wanted == "kind":
-        return KindCluster(settings)
-    if wanted == "local":
-        return LocalKubernetes(settings)
-    raise ClusterError(f"FLOWCRAFT_CLUSTER is {wanted!r}; it may be `kind` or `local`")
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
@@ -55,22 +48,18 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             cluster.load_image(options.reference, Path(options.source))
         case "address":
             sys.stdout.write(f"{cluster.host_address}\n")
-        case "exec":
-            _become(cluster, options.command)
-        case "kubectl":
-            _become(cluster, ["kubectl", *options.command])
         case "kill" | "stop" | "start":
             getattr(cluster, options.verb)(options.part, options.node)
         case "node-kill" | "node-up":
             getattr(cluster, options.verb.replace("-", "_"))(options.node)
-        case _:
+        case "kwok":
             cluster.kwok(options.nodes)
+        case verb:
+            raise ClusterError(f"{verb} what?")
     return 0
 
 
-def _become(cluster: LocalKubernetes | KindCluster, command: list[str]) -> None:
-    if command[:1] == ["--"]:
-        command = command[1:]
+def _become(cluster: LocalKubernetes | KindCluster, command: list[str]) -> NoReturn:
     line = cluster.command(*command)
     os.environ.update(cluster.environment())
     os.execvp(line[0], line)  # noqa: S606 - the verb is to run the user's command
@@ -92,12 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     load.add_argument("reference")
     load.add_argument("source")
-    execute = verbs.add_parser(
-        "exec", help="run a command in the cluster's network, with KUBECONFIG, kubectl and helm"
-    )
-    execute.add_argument("command", nargs=argparse.REMAINDER)
-    kubectl = verbs.add_parser("kubectl", help="kubectl, on this cluster", add_help=False)
-    kubectl.add_argument("command", nargs=argparse.REMAINDER)
+    verbs.add_parser("exec", help="run a command in the cluster's network, with KUBECONFIG, kubectl and helm")
+    verbs.add_parser("kubectl", help="kubectl, on this cluster")
     for verb, text in (
         ("kill", "kill a part (kubelet, containerd, etcd, kube-apiserver, ...): it is back after a second"),
         ("stop", "end a part"),

@@ -70,6 +70,15 @@ class KindCluster:
             check_call(["kubectl", f"--kubeconfig={self._settings.kubeconfig}", "get", "nodes", "-o", "wide"])
         )
 
+    def build_image(self, reference: str, clone: Path, distribution: str, app: str) -> None:
+        """Build an image from a distribution's Dockerfile; one with an app adds it to the worker base."""
+        if app:
+            recipe = "FROM localhost/flowcraft-worker:dev\nCOPY . /app/\n"
+            check_call(["docker", "build", "-q", "-t", reference, "-f", "-", str(clone / app)], stdin=recipe)
+        else:
+            recipe = str(clone / distribution / "Dockerfile")
+            check_call(["docker", "build", "-q", "-t", reference, "-f", recipe, str(clone)])
+
     def load_image(self, reference: str, source: Path) -> None:
         """Load an image that Docker has (`source` is `-`), or an archive."""
         if str(source) == "-":

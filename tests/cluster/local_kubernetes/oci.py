@@ -83,49 +83,61 @@ class ImageConfiguration:
         return json.dumps(document).encode()
 
 
-def write_archive(
-    path: Path, reference: str, layers: Sequence[Layer], configuration: ImageConfiguration
-) -> str:
-    """Write an image archive that `ctr images import` and `docker load` read.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image by its name; layers lie on each other from left to right."""
 
-    Returns:
-        The digest of the image's manifest.
-    """
-    config = configuration.document(layers)
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": f"{_MEDIA}.manifest.v1+json",
-            "config": _descriptor("config.v1+json", config),
-            "layers": [
-                {"mediaType": f"{_MEDIA}.layer.v1.tar", "digest": f"sha256:{one.digest}", "size": one.size}
-                for one in layers
-            ],
+    reference: str
+    layers: Sequence[Layer]
+    configuration: ImageConfiguration
+
+
+def write_archive(path: Path, *images: Image) -> None:
+    """Write an archive that `ctr images import` reads; what images share is in it once."""
+    blobs: dict[str, bytes | Path] = {}
+    manifests = []
+    for image in images:
+        config = image.configuration.document(image.layers)
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": f"{_MEDIA}.manifest.v1+json",
+                "config": _descriptor("config.v1+json", config),
+                "layers": [
+                    {
+                        "mediaType": f"{_MEDIA}.layer.v1.tar",
+                        "digest": f"sha256:{one.digest}",
+                        "size": one.size,
+                    }
+                    for one in image.layers
+                ],
+            }
+        ).encode()
+        names = {
+            "io.containerd.image.name": image.reference,
+            "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
         }
-    ).encode()
-    names = {
-        "io.containerd.image.name": reference,
-        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
-    }
-    index = {
-        "schemaVersion": 2,
-        "manifests": [{**_descriptor("manifest.v1+json", manifest), "annotations": names}],
-    }
+        manifests.append({**_descriptor("manifest.v1+json", manifest), "annotations": names})
+        blobs |= {hashlib.sha256(blob).hexdigest(): blob for blob in (config, manifest)}
+        blobs |= {one.digest: one.path for one in image.layers}
     with tarfile.open(path, "w") as tar:
         _put(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-        _put(tar, "index.json", json.dumps(index).encode())
-        for blob in (config, manifest):
-            _put(tar, f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}", blob)
-        for one in layers:
-            tar.add(one.path, f"blobs/sha256/{one.digest}")
-    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+        _put(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+        for digest, blob in blobs.items():
+            name = f"blobs/sha256/{digest}"
+            if isinstance(blob, bytes):
+                _put(tar, name, blob)
+            else:
+                tar.add(blob, name)
 
 
-def write_image_of_folder(path: Path, reference: str, folder: Path, configuration: ImageConfiguration) -> str:
+def write_image_of_folder(
+    path: Path, reference: str, folder: Path, configuration: ImageConfiguration
+) -> None:
     """Write an image archive with one folder as its whole file system."""
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         layer = Layer.pack(folder, Path(work, "layer.tar"))
-        return write_archive(path, reference, [layer], configuration)
+        write_archive(path, Image(reference, [layer], configuration))
 
 
 def _descriptor(kind: str, blob: bytes) -> dict[str, object]:

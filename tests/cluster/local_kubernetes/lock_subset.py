@@ -1,0 +1,60 @@
+"""The part of the workspace's lock that some distributions need to run, by the lock's own `# via` notes.
+
+A program too: ``lock_subset.py requirements.lock flowcraft-runtime`` prints it (the Dockerfiles use that).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_NOTE = re.compile(r"\s+#\s+(?:via\s+)?(?!via$)([A-Za-z0-9][A-Za-z0-9._-]*)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pinned package: its lines with version, marker and hashes, and who asked for it."""
+
+    name: str
+    text: str
+    wanted_by: frozenset[str]
+
+
+def entries(lock: str) -> Iterator[Entry]:
+    """Read a lock as `uv pip compile --generate-hashes` writes it."""
+    for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.M):
+        name = _NAME.match(block)
+        if name is None:  # the header
+            continue
+        lines = block.splitlines()
+        wanted_by = frozenset(found[1] for line in lines if (found := _NOTE.match(line)))
+        text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        yield Entry(name[0], f"{text}\n", wanted_by)
+
+
+def subset(lock: str, distributions: Iterable[str]) -> str:
+    """The lock's entries that are wanted by `distributions`, or by what these want, and so on.
+
+    Raises:
+        ValueError: A distribution wants nothing: its name is wrong, or the lock carries no notes.
+    """
+    everything = list(entries(lock))
+    roots = set(distributions)
+    unknown = roots - {name for entry in everything for name in entry.wanted_by}
+    if unknown:
+        raise ValueError(f"nothing in the lock is there for {', '.join(sorted(unknown))}")
+    reached = set(roots)
+    while True:
+        more = {entry.name for entry in everything if entry.wanted_by & reached} - reached
+        if not more:
+            break
+        reached |= more
+    return "".join(entry.text for entry in everything if entry.name in reached)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(subset(Path(sys.argv[1]).read_text(), sys.argv[2:]))
