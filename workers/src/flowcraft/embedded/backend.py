@@ -43,8 +43,8 @@ class EmbeddedBackend:
         """Open the file, creating it if needed.
 
         Raises:
-            BackendRefusedError: not a database, of another program or a newer version, damaged, not writable, or
-                on a network file system; the text says what to do.
+            BackendRefusedError: not a database, of another program or a newer version, damaged, not writable,
+                or on a network file system; the text says what to do.
             BackendUnavailableError: locked for long, or the disk fails.
         """
         await self._database.open()
@@ -65,15 +65,15 @@ def open_embedded(
     *,
     sync: Callable[[int], None] = sync_file,
 ) -> EmbeddedBackend:
-    """The embedded backend: ``async with open_embedded(".flowcraft/runs.db", "orders") as backend: ...``.
+    """The embedded backend on a file, opened and closed by ``async with``.
 
     Args:
-        path: The file; several processes may have it open. ``:memory:`` is a store of its own that is gone at the
-            end.
+        path: The file; several processes may have it open. ``:memory:`` is a store of its own that is gone at
+            the end.
         queue_name: The queue to take from; it needs no creating, and one file holds many.
         clock: Time; the machine's by default. Leases and delays are wall-clock times of this clock.
         random: Randomness for etags and receipts, which must differ between processes.
         sync: How a file descriptor is synced; for tests that cut the power.
     """
-    database = Database(fspath(path), clock or SystemClock(), random or randomness.Random(), sync)  # noqa: S311
-    return EmbeddedBackend(database, queue_name)
+    source = random or randomness.Random()  # noqa: S311 - nobody guesses etags
+    return EmbeddedBackend(Database(fspath(path), clock or SystemClock(), source, sync), queue_name)

@@ -211,7 +211,7 @@ class EmbeddedCoordination:
 
         def work(connection: sqlite3.Connection) -> None:
             for table in ("claim", "join_edge", "join_state", "run_count"):
-                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - constants
+                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
 
         await self._database.signal(work)
 

@@ -1,8 +1,8 @@
 """One connection on the event loop's thread: transactions, their durability, and what wakes who waits.
 
-A transaction in the page cache takes some 20 µs, less than handing it to a thread and back, so transactions run
-where they are called. What may take long is kept off the loop: syncs (``durability.py``), checkpoints, and locks
-of other processes, which are awaited.
+A transaction in the page cache takes some 20 µs, less than handing it to a thread and back, so transactions
+run where they are called. What may take long is kept off the loop: syncs (``durability.py``), checkpoints,
+and locks of other processes, which are awaited.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ LOCK_TIMEOUT_S: Final = 10.0
 POLL_MIN_S: Final = 0.02
 POLL_MAX_S: Final = 0.5
 """Bounds of the pause between two looks (some 3 µs each) for what other processes committed."""
+MAX_SLEEP_S: Final = 3600.0
+"""Longest sleep where there are no other processes."""
 
 
 class Database:
@@ -41,7 +43,7 @@ class Database:
     def __init__(
         self, path: str, clock: Clock, rng: random.Random, sync: Callable[[int], None] = sync_file
     ) -> None:
-        """Args: a path or ``:memory:``; time; randomness for etags and receipts; how a descriptor is synced."""
+        """Args: a path or ``:memory:``; time; randomness for etags and receipts; how a file is synced."""
         self.path = path
         self.clock = clock
         self._random = rng
@@ -108,7 +110,13 @@ class Database:
         return await self._run(self._autocommit, work)
 
     async def keep(self, run_id: str, work: Work[T]) -> T:
-        """Run one transaction of facts of a run; returns when it survives power loss."""
+        """Run one transaction of facts of a run; returns when it survives power loss.
+
+        Raises:
+            BackendUnavailableError: the disk failed, now or before: what was written may or may not be kept.
+        """
+        if self._log is not None:
+            self._log.check()
         result = await self.signal(work)
         if self._log is not None:
             self._unsynced[run_id] = self._unsynced.get(run_id, 0) + 1
@@ -123,11 +131,12 @@ class Database:
     async def settled(self, run_id: str | None = None) -> None:
         """Return when the facts of a run (of all runs) that a read would show now survive power loss.
 
-        Facts are visible to readers a moment before they are synced. Who acts on them, or shows them, must not be
-        ahead of what is kept. What other processes committed is not told apart by run.
+        Facts are visible to readers a moment before they are synced. Who acts on them, or shows them, must
+        not be ahead of what is kept. What other processes committed is not told apart by run.
         """
         if self._log is None:
             return
+        self._log.check()
         version = self._version()
         if version != self._seen_version or (self._unsynced if run_id is None else run_id in self._unsynced):
             await self._log.synced()
@@ -145,13 +154,13 @@ class Database:
 
         Args:
             timeout_s: Seconds by the injected clock.
-            due: Seconds until it is due as far as is known now: 0 or less is now, infinity is "after a change".
+            due: Seconds until it is due as far as is known now: 0 or less is now, infinity is never.
 
         Changes of this process ring; those of others are seen in `PRAGMA data_version`, looked at every
         ``POLL_MIN_S``, backing off to ``POLL_MAX_S``.
         """
         deadline = self.clock.monotonic() + timeout_s
-        pause_s = POLL_MIN_S if self._log is not None else math.inf
+        pause_s = POLL_MIN_S
         version = due_at = None
         rung = True
         while self._connection is not None:
@@ -162,8 +171,8 @@ class Database:
             left_s = min(deadline, due_at or math.inf) - self.clock.monotonic()
             if left_s <= 0:
                 return
-            rung = await self._rung(min(pause_s, left_s))
-            pause_s = min(pause_s * 1.5, POLL_MAX_S) if self._log is not None else math.inf
+            rung = await self._rung(min(MAX_SLEEP_S if self._log is None else pause_s, left_s))
+            pause_s = min(pause_s * 1.5, POLL_MAX_S)
 
     async def _rung(self, seconds: float) -> bool:
         """Sleep, or return True when somebody rings."""
@@ -248,7 +257,7 @@ class Database:
             try:
                 return act(work)
             except sqlite3.Error as error:
-                # In real time whatever the clock says: the lock belongs to another connection of this machine.
+                # In real time, whatever the clock says: it is another connection that holds the lock.
                 deadline = deadline or time.monotonic() + LOCK_TIMEOUT_S
                 if not is_busy(error) or time.monotonic() > deadline:
                     raise translated(error, self.path) from error

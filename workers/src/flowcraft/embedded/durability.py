@@ -1,9 +1,10 @@
 """Making commits survive power loss, off the event loop.
 
-SQLite commits with ``synchronous=NORMAL``: a transaction is in the write-ahead log, in order, checked by sums,
-but not yet on the disk. What ``synchronous=FULL`` adds is one sync of that log per transaction, made by the
-thread that commits. Here one thread makes it for all transactions that wait at that moment: the event loop never
-waits for a disk, commits of concurrent runs share a sync, and signals, which may be lost, need none.
+SQLite commits with ``synchronous=NORMAL``: a transaction is in the write-ahead log, in order, checked by
+sums, but not yet on the disk. What ``synchronous=FULL`` adds is one sync of that log per transaction, made by
+the thread that commits. Here one thread makes it for all transactions that wait at that moment: the event
+loop never waits for a disk, commits of concurrent runs share a sync, and signals, which may be lost, need
+none.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ def sync_file(descriptor: int) -> None:
 class LogSync:
     """A thread that syncs the write-ahead log for whoever waits.
 
-    When a sync fails, nobody can tell what of the log is on the disk (Linux drops the failed pages), so all later
-    waits fail as well until the file is opened again.
+    When a sync fails, nobody can tell what of the log is on the disk (Linux drops the failed pages), so all
+    later waits fail as well until the file is opened again.
     """
 
     def __init__(self, log_path: str, sync: Callable[[int], None] = sync_file) -> None:
-        """Args: the path of an existing log; how to sync a descriptor (replaced in tests that cut the power)."""
+        """Args: the path of an existing log; how to sync a file (replaced in tests that cut the power)."""
         self._loop = asyncio.get_running_loop()
         self._sync = sync
         self._descriptor = os.open(log_path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
@@ -64,6 +65,17 @@ class LogSync:
         future = self._loop.create_future()
         self._waiting.put(future)
         return future
+
+    def check(self) -> None:
+        """Tell of an earlier failure.
+
+        Raises:
+            BackendUnavailableError: a sync failed.
+        """
+        if self._failure is not None:
+            raise BackendUnavailableError(
+                f"{self._log_path} could not be synced ({self._failure}); check the disk, then restart"
+            )
 
     async def close(self) -> None:
         """Sync for those who still wait, and end the thread."""
@@ -91,21 +103,19 @@ class LogSync:
         for future in futures:
             if future.done():
                 continue
-            if self._failure is None:
-                future.set_result(None)
+            try:
+                self.check()
+            except BackendUnavailableError as error:
+                future.set_exception(error)
             else:
-                future.set_exception(
-                    BackendUnavailableError(
-                        f"{self._log_path} could not be synced ({self._failure}); check the disk, then restart"
-                    )
-                )
+                future.set_result(None)
 
 
 class Checkpointer:
     """Moves the log's pages into the file, in a thread and on a connection of its own.
 
-    It also makes the first commit after the log restarts: that one syncs the log's new header, which a commit on
-    the event loop must not wait for.
+    It also makes the first commit after the log restarts: that one syncs the log's new header, which a commit
+    on the event loop must not wait for.
     """
 
     def __init__(self, path: str, every_writes: int = 4000) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 EVERY_WRITES: Final = 256
 LOOKED_AT: Final = 2 * EVERY_WRITES
-"""Rows of each table looked at in one go: more than were added meanwhile, so that what lapsed cannot pile up."""
+"""Rows of each table looked at in one go: more than were added meanwhile, so that nothing piles up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ _TABLES: Final = (
         ("DELETE FROM claim WHERE run_id = ? AND key = ?",),
     ),
     _Table(
-        "SELECT until, run_id, name FROM join_state WHERE (run_id, name) > (?, ?) ORDER BY run_id, name LIMIT ?",
+        "SELECT until, run_id, name FROM join_state"
+        " WHERE (run_id, name) > (?, ?) ORDER BY run_id, name LIMIT ?",
         ("", ""),
         (
             "DELETE FROM join_edge WHERE run_id = ? AND name = ?",

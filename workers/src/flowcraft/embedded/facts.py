@@ -22,7 +22,7 @@ from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
 MAX_COMMIT_BYTES: Final = 2 * 1024 * 1024
-"""What one item, and one transaction, may hold: the limit of Cosmos DB, so that a flow that runs here runs there.
+"""What one item, and one transaction, may hold: Cosmos DB's limit, so that a flow that runs here runs there.
 
 learn.microsoft.com/azure/cosmos-db/concepts-limits: 2 MB an item, 2 MB a transactional batch.
 """
@@ -31,12 +31,13 @@ HEAVY: Final = ("input", "blueprint")
 """Parts of a header that projections leave out; in a column of their own."""
 
 _CREATE_HEADER = """
-INSERT INTO header (etag, queue, status, changed_at, last_updated, next_check, expires_at, document, heavy, run_id)
+INSERT INTO header
+    (etag, queue, status, changed_at, last_updated, next_check, expires_at, document, heavy, run_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _REPLACE_HEADER = """
-UPDATE header SET etag = ?, queue = ?, status = ?, changed_at = ?, last_updated = ?, next_check = ?, expires_at = ?,
-    document = ?, heavy = ?
+UPDATE header SET etag = ?, queue = ?, status = ?, changed_at = ?, last_updated = ?,
+    next_check = ?, expires_at = ?, document = ?, heavy = ?
 WHERE run_id = ? AND etag = ?
 """
 _READ_HEADER = "SELECT etag, document, heavy FROM header WHERE run_id = ?"
@@ -45,7 +46,9 @@ _READ_INPUT = "SELECT document FROM run_input WHERE run_id = ?"
 _WRITE_SNAPSHOT = "INSERT INTO snapshot VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _READ_SNAPSHOT = "SELECT document FROM snapshot WHERE run_id = ? AND reference = ?"
 _CREATE_RECORD = "INSERT INTO record (run_id, key, etag, status, document, output) VALUES (?, ?, ?, ?, ?, ?)"
-_REPLACE_RECORD = "UPDATE record SET etag = ?, status = ?, document = ?, output = ? WHERE run_id = ? AND key = ? AND etag = ?"
+_REPLACE_RECORD = """
+UPDATE record SET etag = ?, status = ?, document = ?, output = ? WHERE run_id = ? AND key = ? AND etag = ?
+"""
 _READ_RECORDS = "SELECT etag, document, output FROM record WHERE run_id = ? AND key IN "
 _READ_RESOLVED = "SELECT document FROM record WHERE run_id = ? AND status <> 'awaiting' AND key IN "
 _PAGE_OF_RECORDS = "SELECT key, etag, document FROM record WHERE run_id = ? AND key > ? ORDER BY key LIMIT ?"
@@ -224,7 +227,7 @@ class EmbeddedFacts:
 
         def work(connection: sqlite3.Connection) -> None:
             for table in _PURGED:
-                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - constants
+                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
 
         await self._database.keep(run_id, work)
 
@@ -267,7 +270,7 @@ def _record(document: bytes, output: bytes | None) -> NodeRecord:
 def _in(
     connection: sqlite3.Connection, statement: str, run_id: str, keys: Sequence[str]
 ) -> Iterable[tuple[Any, ...]]:
-    """Rows of these keys. Lists are filled up to powers of two, so that few statements have to be prepared."""
+    """Rows of these keys. Lists are filled up to powers of two, so that few statements are prepared."""
     for start in range(0, len(keys), CHUNK):
         chunk = list(keys[start : start + CHUNK])
         size = 1 << (len(chunk) - 1).bit_length()
@@ -296,5 +299,6 @@ def _check_size(values: Iterable[object]) -> None:
     size = sum(len(value) for value in values if isinstance(value, bytes))
     if size > MAX_COMMIT_BYTES:
         raise PayloadTooLargeError(
-            f"{size} bytes are over the limit of {MAX_COMMIT_BYTES}; store the value elsewhere and pass a reference"
+            f"{size} bytes are over the limit of {MAX_COMMIT_BYTES};"
+            " store the value elsewhere and pass a reference"
         )

@@ -1,4 +1,4 @@
-"""Which file systems can carry the file: locks and shared memory of a network mount are not those of a disk."""
+"""Which file systems can carry the file: a network mount has neither a disk's locks nor its shared memory."""
 
 from __future__ import annotations
 

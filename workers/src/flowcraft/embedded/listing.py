@@ -28,8 +28,8 @@ def page_of_headers(query: HeaderQuery, run_ids: Sequence[str]) -> tuple[str, tu
 def _conditions(query: HeaderQuery) -> tuple[str, tuple[Any, ...]]:
     """The query as one condition, and its parameters.
 
-    A plus sign keeps a column's index out of the plan where another one narrows more: finished runs of the queue
-    are many, and only a time or a status leaves them out.
+    A plus sign keeps a column's index out of the plan where another one narrows more: finished runs of the
+    queue are many, and only a time or a status leaves them out.
     """
     conditions: list[str] = []
     parameters: list[Any] = []

@@ -1,8 +1,8 @@
 """The tables, and how a file is recognised, created and refused.
 
 Facts are ``header``, ``record``, ``context``, ``run_input`` and ``snapshot``; everything else is signals that
-may be lost. Times are seconds since the epoch. ``etag`` and ``receipt`` are random: a row that was deleted and
-created again never matches an old one.
+may be lost. Times are seconds since the epoch. ``etag`` and ``receipt`` are random: a row that was deleted
+and created again never matches an old one.
 """
 
 from __future__ import annotations
@@ -113,7 +113,12 @@ CREATE TABLE heartbeat (
     until REAL NOT NULL,
     PRIMARY KEY (queue, worker)
 ) WITHOUT ROWID;
-CREATE TABLE notice (id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE notice (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT NOT NULL,
+    text TEXT NOT NULL,
+    at REAL NOT NULL
+);
 CREATE INDEX notice_channel ON notice (channel, id);
 
 -- Written by the checkpointer, so that it and not a worker's commit restarts the write-ahead log.
