@@ -1,0 +1,205 @@
+"""Where the three services are: read from the environment, checked once, errors in one line.
+
+Names are ``FLOWCRAFT_*``; the names that the original's documentation uses for connection strings are the
+fallback. A service is given by a connection string, or by its address alone: then the process signs in with its
+identity (``DefaultAzureCredential``: workload identity in a cluster, the az command line on a desk).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+DEFAULT_DATABASE: Final = "flowcraft-db"
+DEFAULT_CONTEXT_CONTAINER: Final = "contexts"
+DEFAULT_STATUS_CONTAINER: Final = "statuses"
+
+QUEUE: Final = "FLOWCRAFT_QUEUE"
+QUEUE_CONNECTION: Final = ("FLOWCRAFT_QUEUE_CONNECTION_STRING", "AZURE_STORAGE_CONNECTION_STRING")
+QUEUE_ACCOUNT_URL: Final = "FLOWCRAFT_QUEUE_ACCOUNT_URL"
+QUEUE_BASE64: Final = "FLOWCRAFT_QUEUE_BASE64"
+COSMOS_CONNECTION: Final = ("FLOWCRAFT_COSMOS_CONNECTION_STRING", "COSMOS_DB_CONNECTION_STRING")
+COSMOS_ENDPOINT: Final = "FLOWCRAFT_COSMOS_ENDPOINT"
+COSMOS_KEY: Final = "FLOWCRAFT_COSMOS_KEY"
+COSMOS_DATABASE: Final = "FLOWCRAFT_COSMOS_DATABASE"
+COSMOS_CONTEXT_CONTAINER: Final = "FLOWCRAFT_COSMOS_CONTEXT_CONTAINER"
+COSMOS_STATUS_CONTAINER: Final = "FLOWCRAFT_COSMOS_STATUS_CONTAINER"
+REDIS: Final = ("FLOWCRAFT_REDIS_URL", "REDIS_CONNECTION_STRING")
+IDENTITY_CLIENT_ID: Final = "FLOWCRAFT_IDENTITY_CLIENT_ID"
+
+_QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,54}[a-z0-9]\Z")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class AzureSettingsError(ValueError):
+    """A setting is missing or malformed; the message names the variable and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class AzureSettings:
+    """The services of one queue.
+
+    Attributes:
+        queue: Name of the queue; its poison queue is ``<queue>-poison``.
+        queue_connection_string: Of the storage account; or
+        queue_account_url: its queue service, for sign-in with the identity.
+        cosmos_endpoint: The account.
+        cosmos_key: Its key; without one, sign-in with the identity.
+        redis_url: ``redis://`` or ``rediss://`` (TLS).
+        cosmos_database: Name of the database.
+        cosmos_context_container: Container of node records and context.
+        cosmos_status_container: Container of run headers.
+        identity_client_id: Which managed identity signs in, where there are several.
+        base64_messages: Send messages as base64 (readers of Azure Functions expect it).
+    """
+
+    queue: str
+    queue_connection_string: str = ""
+    queue_account_url: str = ""
+    cosmos_endpoint: str = ""
+    cosmos_key: str = ""
+    redis_url: str = ""
+    cosmos_database: str = DEFAULT_DATABASE
+    cosmos_context_container: str = DEFAULT_CONTEXT_CONTAINER
+    cosmos_status_container: str = DEFAULT_STATUS_CONTAINER
+    identity_client_id: str = ""
+    base64_messages: bool = False
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether some service is to be signed in to without a secret."""
+        return not self.queue_connection_string or not self.cosmos_key
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], queue: str | None = None) -> AzureSettings:
+        """Read and check all settings; ``queue`` takes the place of its variable.
+
+        Raises:
+            AzureSettingsError: one is missing or malformed.
+        """
+        get = environment.get
+        connection, connection_name = _first(environment, QUEUE_CONNECTION)
+        account_url = get(QUEUE_ACCOUNT_URL, "").strip()
+        if not connection and not account_url:
+            raise AzureSettingsError(
+                f"no storage account: set {QUEUE_CONNECTION[0]}, or {QUEUE_ACCOUNT_URL} to sign in with the identity"
+            )
+        endpoint, key = _cosmos(environment)
+        redis, redis_name = _first(environment, REDIS)
+        if not redis:
+            raise AzureSettingsError(f"no Redis: set {REDIS[0]}, for example rediss://:password@host:6380/0")
+        return cls(
+            queue=_queue_name(queue or get(QUEUE, "")),
+            queue_connection_string=_storage(connection, connection_name) if connection else "",
+            queue_account_url="" if connection else _url(account_url, QUEUE_ACCOUNT_URL),
+            cosmos_endpoint=endpoint,
+            cosmos_key=key,
+            redis_url=_redis_url(redis, redis_name),
+            cosmos_database=get(COSMOS_DATABASE) or DEFAULT_DATABASE,
+            cosmos_context_container=get(COSMOS_CONTEXT_CONTAINER) or DEFAULT_CONTEXT_CONTAINER,
+            cosmos_status_container=get(COSMOS_STATUS_CONTAINER) or DEFAULT_STATUS_CONTAINER,
+            identity_client_id=get(IDENTITY_CLIENT_ID, ""),
+            base64_messages=get(QUEUE_BASE64, "").lower() in {"1", "true", "yes"},
+        )
+
+
+def is_configured(environment: Mapping[str, str]) -> bool:
+    """Whether any of the services is named: a process without such a setting is meant to run embedded."""
+    names = (*QUEUE_CONNECTION, QUEUE_ACCOUNT_URL, *COSMOS_CONNECTION, COSMOS_ENDPOINT)
+    return any(environment.get(name) for name in names)
+
+
+def is_emulator(url: str) -> bool:
+    """Whether the address is of a stand-in: plain http, or this machine (whose certificate nobody signed)."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" or parts.hostname in _LOOPBACK
+
+
+def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str]:
+    for name in names:
+        value = environment.get(name, "").strip()
+        if value:
+            return value, name
+    return "", names[0]
+
+
+def _queue_name(name: str) -> str:
+    if not name:
+        raise AzureSettingsError(f"no queue: set {QUEUE} to the name of the queue")
+    if not _QUEUE_NAME.match(name):
+        raise AzureSettingsError(
+            f"queue name {name!r}: 3 to 56 lower-case letters, digits and single hyphens are allowed"
+        )
+    return name
+
+
+def _cosmos(environment: Mapping[str, str]) -> tuple[str, str]:
+    # What is named FLOWCRAFT_* goes first, in either form; then the connection string by its other name.
+    own, own_name = _first(environment, COSMOS_CONNECTION[:1])
+    endpoint = environment.get(COSMOS_ENDPOINT, "").strip()
+    if own:
+        return _cosmos_parts(own, own_name)
+    if endpoint:
+        return _url(endpoint, COSMOS_ENDPOINT), environment.get(COSMOS_KEY, "").strip()
+    other, other_name = _first(environment, COSMOS_CONNECTION[1:])
+    if other:
+        return _cosmos_parts(other, other_name)
+    raise AzureSettingsError(
+        f"no Cosmos DB account: set {COSMOS_CONNECTION[0]}, or {COSMOS_ENDPOINT} to sign in with the identity"
+    )
+
+
+def _parts(connection_string: str) -> dict[str, str]:
+    pairs = (part.split("=", 1) for part in connection_string.split(";") if "=" in part)
+    return {name.strip().lower(): value.strip() for name, value in pairs}
+
+
+def _cosmos_parts(connection_string: str, name: str) -> tuple[str, str]:
+    parts = _parts(connection_string)
+    endpoint, key = parts.get("accountendpoint", ""), parts.get("accountkey", "")
+    if not endpoint or not key:
+        raise AzureSettingsError(
+            f"{name} is no connection string of Cosmos DB: it should be AccountEndpoint=https://…;AccountKey=…;"
+        )
+    return _url(endpoint, name), key
+
+
+def _storage(connection_string: str, name: str) -> str:
+    parts = _parts(connection_string)
+    emulator = parts.get("usedevelopmentstorage", "").lower() == "true"
+    signed = "accountkey" in parts or "sharedaccesssignature" in parts
+    placed = "accountname" in parts or "queueendpoint" in parts
+    if not emulator and not (signed and placed):
+        raise AzureSettingsError(
+            f"{name} is no connection string of a storage account: "
+            "it should be DefaultEndpointsProtocol=https;AccountName=…;AccountKey=…"
+        )
+    return connection_string
+
+
+def _url(text: str, name: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise AzureSettingsError(f"{name} is no address: it should begin with https://")
+    return text
+
+
+def _redis_url(text: str, name: str) -> str:
+    """The address as a URL; the Azure portal's ``host:port,password=…,ssl=True`` is turned into one."""
+    parts = urlsplit(text)
+    if parts.scheme in {"redis", "rediss"} and parts.hostname:
+        return text
+    place, *options = text.split(",")
+    host, _, port = place.rpartition(":")
+    values = dict(option.strip().split("=", 1) for option in options if "=" in option)
+    if parts.scheme in {"http", "https"} or not host or not port.isdigit():
+        raise AzureSettingsError(
+            f"{name} is no address of Redis: it should be rediss://:password@host:port/0"
+        )
+    named = {key.lower(): value for key, value in values.items()}
+    secret = f":{quote(named['password'], safe='')}@" if named.get("password") else ""
+    scheme = "rediss" if named.get("ssl", "").lower() == "true" else "redis"
+    return f"{scheme}://{secret}{host}:{port}/{named.get('defaultdatabase', '0')}"
