@@ -139,7 +139,7 @@ def elapsed(seconds: float) -> str:
     """How long a run took, for the DURATION column: tenths below ten seconds, then as `human_duration`."""
     tenths = round(max(seconds, 0.0) * 10)
     if tenths >= 100:
-        return human_duration(seconds)
+        return human_duration(tenths / 10)
     return f"{tenths // 10}s" if tenths % 10 == 0 else f"{tenths / 10:.1f}s"
 
 

@@ -33,7 +33,7 @@ def whole_seconds(instant: datetime) -> datetime:
 
 def rfc3339(instant: datetime) -> str:
     """Write a time the way Kubernetes does: `2026-01-31T08:00:00Z`."""
-    return whole_seconds(instant).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return whole_seconds(instant).isoformat().replace("+00:00", "Z")
 
 
 Timestamp = Annotated[
