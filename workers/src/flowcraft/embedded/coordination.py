@@ -69,6 +69,7 @@ _HEARTBEAT = """
 INSERT INTO heartbeat VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET in_flight = excluded.in_flight, until = excluded.until
 """
+_HEARTBEATS = "SELECT worker, in_flight FROM heartbeat WHERE queue = ? AND until > ?"
 _NOTICE = "INSERT INTO notice (channel, text, at) VALUES (?, ?, ?)"
 _OLD_NOTICES = "DELETE FROM notice WHERE id <= ? AND at < ?"
 _NOTICES = "SELECT id, text FROM notice WHERE channel = ? AND id > ? ORDER BY id"
@@ -184,11 +185,9 @@ class EmbeddedCoordination:
 
     async def heartbeats(self, queue: str) -> Mapping[str, int]:
         """Messages in flight by living worker of the queue."""
-        return dict(
-            await self._database.rows(
-                "SELECT worker, in_flight FROM heartbeat WHERE queue = ? AND until > ?",
-                (queue, self._database.now()),
-            )
+        parameters = (queue, self._database.now())
+        return await self._database.read(
+            lambda connection: dict(connection.execute(_HEARTBEATS, parameters).fetchall())
         )
 
     async def notify(self, channel: str, text: str) -> None:
@@ -199,8 +198,10 @@ class EmbeddedCoordination:
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
         """Texts published while the context is open."""
-        newest = await self._database.rows("SELECT coalesce(max(id), 0) FROM notice")
-        texts = self._texts(channel, newest[0][0])
+        (newest,) = await self._database.read(
+            lambda connection: connection.execute("SELECT coalesce(max(id), 0) FROM notice").fetchone()
+        )
+        texts = self._texts(channel, newest)
         try:
             yield texts
         finally:
@@ -227,12 +228,15 @@ class EmbeddedCoordination:
             connection.execute(_OLD_NOTICES, (newest, now - NOTICE_S))
 
     async def _texts(self, channel: str, newest: int) -> AsyncGenerator[str, None]:
+        def published(connection: sqlite3.Connection) -> list[tuple[int, str]]:
+            return connection.execute(_NOTICES, (channel, newest)).fetchall()
+
         def due(connection: sqlite3.Connection) -> float:
-            return 0.0 if connection.execute(_NOTICES, (channel, newest)).fetchone() else math.inf
+            return 0.0 if published(connection) else math.inf
 
         while not self._database.closed:
             try:
-                rows = await self._database.rows(_NOTICES, (channel, newest))
+                rows = await self._database.read(published)
                 if not rows:
                     await self._database.changed(math.inf, due)
             except BackendUnavailableError:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from flowcraft.embedded import schema
 from flowcraft.embedded.durability import Checkpointer, LogSync, sync_file
@@ -44,7 +43,9 @@ class Database:
         self, path: str, clock: Clock, rng: random.Random, sync: Callable[[int], None] = sync_file
     ) -> None:
         """Args: a path or ``:memory:``; time; randomness for etags and receipts; how a file is synced."""
-        self.path = path
+        self.in_memory = path == ":memory:"
+        # SQLite names the log after the file that a link points to.
+        self.path = path if self.in_memory else os.path.realpath(path)
         self.clock = clock
         self._random = rng
         self._sync_file = sync
@@ -62,8 +63,10 @@ class Database:
             BackendRefusedError: it cannot or must not be used; the text says what to do.
             BackendUnavailableError: it stays locked, or the disk fails.
         """
-        self._connection = await asyncio.to_thread(self._opened)
-        if self.path != ":memory:":
+        if self.in_memory:
+            self._connection = self._opened()
+        else:
+            self._connection = await asyncio.to_thread(self._opened)
             self._log = LogSync(f"{self.path}-wal", self._sync_file)
             self._checkpointer = Checkpointer(self.path)
             await self._log.synced()
@@ -76,7 +79,9 @@ class Database:
             await self._checkpointer.close()
         if self._log is not None:
             await self._log.close()
-        if connection is not None:
+        if connection is not None and self.in_memory:
+            connection.close()
+        elif connection is not None:
             await asyncio.to_thread(connection.close)
         self.ring()
 
@@ -97,9 +102,20 @@ class Database:
         """Run statements that only read."""
         return await self._run(self._query, work)
 
-    async def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """The rows of one reading statement."""
-        return await self.read(lambda connection: connection.execute(statement, parameters).fetchall())
+    async def shown(self, run_id: str, work: Work[T]) -> T:
+        """Read facts of a run (empty: of any run); returns when what was read survives power loss.
+
+        Facts are visible a moment before they are synced, and who acts on them, or shows them, must not be
+        ahead of what is kept. Other processes' commits are not told apart by run.
+        """
+        result = await self._run(self._query, work)
+        if self._log is not None:
+            self._log.check()
+            version = self._version()
+            if version != self._seen_version or (run_id in self._unsynced if run_id else self._unsynced):
+                await self._log.synced()
+                self._seen_version = version
+        return result
 
     async def signal(self, work: Work[T]) -> T:
         """Run one transaction of signals: atomic, seen by all processes, lost if the power goes."""
@@ -128,20 +144,6 @@ class Database:
                     self._unsynced[run_id] = left
         return result
 
-    async def settled(self, run_id: str | None = None) -> None:
-        """Return when the facts of a run (of all runs) that a read would show now survive power loss.
-
-        Facts are visible to readers a moment before they are synced. Who acts on them, or shows them, must
-        not be ahead of what is kept. What other processes committed is not told apart by run.
-        """
-        if self._log is None:
-            return
-        self._log.check()
-        version = self._version()
-        if version != self._seen_version or (self._unsynced if run_id is None else run_id in self._unsynced):
-            await self._log.synced()
-            self._seen_version = version
-
     def ring(self) -> None:
         """Wake whoever waits in ``changed``."""
         if self._bells:
@@ -161,14 +163,14 @@ class Database:
         """
         deadline = self.clock.monotonic() + timeout_s
         pause_s = POLL_MIN_S
-        version = due_at = None
+        version, due_at = -1, deadline
         rung = True
         while self._connection is not None:
             seen = self._version()
             if rung or seen != version:
                 version = seen
-                due_at = self.clock.monotonic() + await self.read(due)
-            left_s = min(deadline, due_at or math.inf) - self.clock.monotonic()
+                due_at = min(deadline, self.clock.monotonic() + await self.read(due))
+            left_s = due_at - self.clock.monotonic()
             if left_s <= 0:
                 return
             rung = await self._rung(min(MAX_SLEEP_S if self._log is None else pause_s, left_s))
@@ -188,8 +190,8 @@ class Database:
             sleeper.cancel()
 
     def _opened(self) -> sqlite3.Connection:
-        if self.path != ":memory:":
-            folder = os.path.dirname(os.path.abspath(self.path))
+        if not self.in_memory:
+            folder = os.path.dirname(self.path)
             try:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
@@ -208,9 +210,6 @@ class Database:
             raise translated(error, self.path) from error
         try:
             schema.prepare(connection, self.path)
-            if self.path != ":memory:":
-                # Makes the log exist, with a synced header, before the event loop commits to it.
-                connection.execute("UPDATE checkpoint SET completed = completed")
         except BaseException:
             connection.close()
             raise
@@ -224,7 +223,10 @@ class Database:
     def _version(self) -> int:
         if self._connection is None:
             return -1
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
 
     def _transact(self, work: Work[T]) -> T:
         connection = self._open_connection()

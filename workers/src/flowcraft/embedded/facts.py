@@ -94,8 +94,7 @@ class EmbeddedFacts:
 
     async def read_header(self, run_id: str) -> Stored | None:
         """The header, or None."""
-        await self._database.settled(run_id)
-        rows = await self._database.rows(_READ_HEADER, (run_id,))
+        rows = await self._rows(run_id, _READ_HEADER, run_id)
         if not rows:
             return None
         etag, light, heavy = rows[0]
@@ -126,7 +125,7 @@ class EmbeddedFacts:
 
     async def read_snapshot(self, run_id: str, reference: str) -> Mapping[str, Any]:
         """The snapshot written under this reference."""
-        rows = await self._database.rows(_READ_SNAPSHOT, (run_id, reference))
+        rows = await self._rows(run_id, _READ_SNAPSHOT, run_id, reference)
         if not rows:
             raise StaleReadError(f"run {run_id} has no snapshot {reference}")
         return cast("Mapping[str, Any]", orjson.loads(rows[0][0]))
@@ -142,7 +141,6 @@ class EmbeddedFacts:
     ) -> Loaded:
         """Read node records, context keys and the input's item, of one moment."""
         del session
-        await self._database.settled(run_id)
 
         def work(connection: sqlite3.Connection) -> Loaded:
             records = {}
@@ -155,16 +153,15 @@ class EmbeddedFacts:
             row = connection.execute(_READ_INPUT, (run_id,)).fetchone() if with_input else None
             return Loaded(records, values, orjson.loads(row[0]) if row else None, SESSION)
 
-        return await self._database.read(work)
+        return await self._database.shown(run_id, work)
 
     async def resolved(
         self, run_id: str, nodes: Sequence[str], session: str = ""
     ) -> Mapping[str, NodeRecord]:
         """The records of these nodes that are resolved, without their outputs."""
         del session
-        await self._database.settled(run_id)
-        rows = await self._database.read(
-            lambda connection: list(_in(connection, _READ_RESOLVED, run_id, nodes))
+        rows = await self._database.shown(
+            run_id, lambda connection: list(_in(connection, _READ_RESOLVED, run_id, nodes))
         )
         records = (_record(row[0], None) for row in rows)
         return {record.key: record for record in records}
@@ -205,8 +202,7 @@ class EmbeddedFacts:
         del session
         after = ""
         while True:
-            await self._database.settled(run_id)
-            rows = await self._database.rows(_PAGE_OF_RECORDS, (run_id, after, PAGE))
+            rows = await self._rows(run_id, _PAGE_OF_RECORDS, run_id, after, PAGE)
             if rows:
                 yield [StoredRecord(_record(document, None), str(etag)) for _, etag, document in rows]
             if len(rows) < PAGE:
@@ -215,10 +211,11 @@ class EmbeddedFacts:
 
     async def headers(self, query: HeaderQuery) -> AsyncIterator[Sequence[Stored]]:
         """Header projections that match: which they are is asked once, what they say page by page."""
-        run_ids = [row[0] for row in await self._database.rows(*matching_runs(query))]
+        statement, parameters = matching_runs(query)
+        run_ids = [row[0] for row in await self._rows("", statement, *parameters)]
         for start in range(0, len(run_ids), PAGE):
-            await self._database.settled()
-            rows = await self._database.rows(*page_of_headers(query, run_ids[start : start + PAGE]))
+            statement, parameters = page_of_headers(query, run_ids[start : start + PAGE])
+            rows = await self._rows("", statement, *parameters)
             if rows:
                 yield [Stored(orjson.loads(document), str(etag)) for etag, document in rows]
 
@@ -230,6 +227,11 @@ class EmbeddedFacts:
                 connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
 
         await self._database.keep(run_id, work)
+
+    async def _rows(self, run_id: str, statement: str, *parameters: Any) -> list[Any]:
+        return await self._database.shown(
+            run_id, lambda connection: connection.execute(statement, parameters).fetchall()
+        )
 
     def _header_row(self, etag: int, document: HeaderDocument) -> tuple[Any, ...]:
         light: dict[str, Any] = dict(document)

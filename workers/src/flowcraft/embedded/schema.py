@@ -173,6 +173,8 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             )
         _ours(connection, path, "BEGIN IMMEDIATE", create=True)
     connection.execute("PRAGMA journal_mode = WAL")
+    # Makes the log exist, with a synced header, before the event loop commits to it.
+    connection.execute("UPDATE checkpoint SET completed = completed + 1")
 
 
 def _ours(connection: sqlite3.Connection, path: str, begin: str, *, create: bool = False) -> bool:
