@@ -52,7 +52,7 @@ def analyze_blueprint(blueprint: Blueprint) -> BlueprintAnalysis:
 
 
 def fallback_only_ids(blueprint: Blueprint) -> frozenset[str]:
-    """Nodes that are named as a fallback and that no edge enters: they have no place of their own in a run."""
+    """Nodes named as a fallback that no edge enters: they have no place of their own in a run."""
     named = {node.config.fallback for node in blueprint.nodes if node.config.fallback}
     return frozenset(named & blueprint.node_ids) - {edge.target for edge in blueprint.edges}
 

@@ -14,6 +14,8 @@ from flowcraft.evaluator import check_condition, check_transform
 from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
 
 Severity = Literal["error", "warning"]
+MAX_CHAIN: Final = 100
+"""Fallbacks of fallbacks that are looked through for a cycle."""
 MAX_TOLD: Final = 20
 """Findings in the text of one error; ``lint`` gives all of them."""
 
@@ -162,7 +164,7 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
                 yield Finding("UNKNOWN_FALLBACK", message, node.id)
             continue
         if nodes[fallback].uses in BUILT_IN_USES:
-            message = f"the fallback {fallback!r} of node {node.id} waits, which a last attempt cannot; use a function"
+            message = f"the fallback {fallback!r} of node {node.id} waits, which a last attempt cannot"
             yield Finding("INVALID_FALLBACK", message, node.id)
         if _comes_back(node, nodes):
             message = f"node {node.id} is, over its fallback {fallback!r}, its own fallback"
@@ -171,7 +173,7 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
             message = f"the fallback of {fallback!r} is not run when it stands in for node {node.id}"
             yield Finding("FALLBACK_CHAIN", message, node.id, severity="warning")
     for node_id in sorted(spare & leaving):
-        message = f"node {node_id} is only a fallback, and takes the edges of the node it stands for; remove its own"
+        message = f"node {node_id} is only a fallback and takes the edges of the other node; remove its own"
         yield Finding("FALLBACK_WITH_EDGES", message, node_id)
 
 
@@ -179,7 +181,7 @@ def _comes_back(node: NodeDefinition, nodes: dict[str, NodeDefinition]) -> bool:
     """Whether following fallbacks from a node leads to it; chains are walked to their first repetition."""
     seen: set[str] = set()
     following = node.config.fallback
-    while following in nodes and following not in seen:
+    while following in nodes and following not in seen and len(seen) < MAX_CHAIN:
         if following == node.id:
             return True
         seen.add(following)

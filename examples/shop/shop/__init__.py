@@ -1,0 +1,1 @@
+"""The shop: the example of a Flowcraft app."""

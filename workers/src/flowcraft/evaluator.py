@@ -1,0 +1,285 @@
+"""Conditions and transforms: property paths as upstream's default evaluator reads them, and CEL.
+
+Safe by construction: nothing but the scope can be reached, functions are those of CEL's standard library, and
+length, nesting and the number of values are bounded before anything is evaluated. The bounds follow from
+measurements of the library: ``map`` and ``filter`` copy their list at every step, and what is passed in is
+converted whole, at about a microsecond a value.
+
+A path that does not exist is null, in CEL as in a bare path; ``has(a.b)`` asks whether it exists. (Inside
+``exists`` and its like that is not so: there CEL's own rule holds, and a missing field is an error.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import cel
+
+from flowcraft.errors import EvaluationError
+from flowcraft.expressions.reads import Path, Reading, read
+from flowcraft.expressions.scope import ReadTree, count_values
+from flowcraft.expressions.tokens import Token, tokens
+from flowcraft.json_values import NotJsonError, plain_json
+
+MAX_LENGTH: Final = 2000
+"""Characters; the library's parser recurses, and a much longer one would exhaust the stack."""
+MAX_NESTING: Final = 2
+MAX_GROWTH: Final = 64
+MAX_VALUES: Final = 100_000
+MAX_STEPS: Final = 2_000_000
+"""What a macro's body may be evaluated how often, list copies counted; about half a second."""
+
+_PATH: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*(?:\.[A-Za-z0-9_$]+)*")
+_LITERALS: Final = frozenset({"true", "false", "null"})
+_PLACE: Final = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
+_UNDEFINED: Final = re.compile(r"Undefined variable or function: '([^']+)'")
+_CONVERSIONS: Final = ("string", "int", "uint", "double", "bytes", "timestamp", "duration", "type", "dyn")
+_TIME_FIELDS: Final = (
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+)
+_FUNCTIONS: Final = frozenset(
+    {"has", "size", "contains", "startsWith", "endsWith", "matches", *_CONVERSIONS, *_TIME_FIELDS}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression, compiled.
+
+    Attributes:
+        source: As written.
+        path: Its segments if it is a bare path; None if it is CEL.
+        program: The compiled CEL; None if it is a bare path.
+        reading: What it reads and may cost.
+        tree: The same, for taking the part of a scope.
+    """
+
+    source: str
+    path: Path | None
+    program: cel.Program | None
+    reading: Reading
+    tree: ReadTree
+
+    @property
+    def reads(self) -> frozenset[Path]:
+        """The paths it reads; the first segment of each is the name in the scope."""
+        return frozenset(self.reading.paths + self.reading.tested)
+
+    def evaluate(self, scope: Mapping[str, Any]) -> Any:
+        """Its value; the scope holds JSON, and may hold more than it reads at no cost.
+
+        Raises:
+            EvaluationError: the operands do not fit, or there is more to read than the bounds allow.
+        """
+        if self.program is None:
+            return _property(scope, self.path or ())
+        seen: dict[str, Any] = {name: tree.part(scope.get(name)) for name, tree in self.tree.children.items()}
+        self._bound(seen)
+        try:
+            return self.program.execute(seen)
+        except Exception as error:
+            raise EvaluationError(_reason(error), self.source, self._position(error)) from None
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":  # of the extension; derives from BaseException
+                raise EvaluationError("the expression library failed on it", self.source) from None
+            raise
+
+    def _bound(self, seen: Mapping[str, Any]) -> None:
+        limit = self.reading.max_values(MAX_STEPS, MAX_VALUES)
+        if count_values(seen.values(), limit) * self.reading.growth > limit:
+            raise EvaluationError(
+                f"it would walk more than {limit} values, the bound for such an expression; do it in a node",
+                self.source,
+            )
+
+    def _position(self, error: Exception) -> int | None:
+        unknown = _UNDEFINED.search(str(error))
+        return self.reading.positions.get(unknown.group(1)) if unknown else None
+
+
+def compile_expression(source: str) -> Expression:
+    """Compile an expression; the last few thousand are kept.
+
+    Raises:
+        EvaluationError: it cannot be parsed, or its form is over the bounds; with the position where known.
+    """
+    if not isinstance(source, str) or not source.strip():
+        raise EvaluationError("it is empty; leave the field out instead", str(source))
+    if len(source) > MAX_LENGTH:
+        raise EvaluationError(f"it is longer than {MAX_LENGTH} characters; do it in a node", source)
+    return _compile(source.strip())
+
+
+@lru_cache(maxsize=4096)
+def _compile(source: str) -> Expression:
+    if _PATH.fullmatch(source) and source not in _LITERALS:
+        path = tuple(source.split("."))
+        reading = Reading((path,), (), {path[0]: 1}, degree=0, searches=False, nesting=0, growth=1)
+        return Expression(source, path, None, reading, ReadTree.of([path], []))
+    words = tokens(source)
+    _refuse_spellings(source, words)
+    try:
+        program = cel.compile(source)
+    except ValueError as error:
+        raise _parse_error(source, str(error)) from None
+    reading = read(words)
+    _refuse_form(source, program, reading, words)
+    return Expression(source, None, program, reading, ReadTree.of(reading.paths, reading.tested))
+
+
+def _refuse_spellings(source: str, words: tuple[Token, ...]) -> None:
+    for word in words:
+        if word.kind == "sign" and word.text in {"===", "!=="}:
+            raise EvaluationError(
+                f"`{word.text}` is written `{word.text[:-1]}` here (CEL)", source, word.position
+            )
+        if word.kind == "sign" and word.text == "=":
+            raise EvaluationError("`=` is no comparison; write `==`", source, word.position)
+        if word.kind == "name" and word.text == "undefined":
+            raise EvaluationError("`undefined` is written `null` here (CEL)", source, word.position)
+
+
+def _refuse_form(source: str, program: cel.Program, reading: Reading, words: tuple[Token, ...]) -> None:
+    if reading.nesting > MAX_NESTING:
+        raise EvaluationError(f"it nests more than {MAX_NESTING} of map, filter, all and exists", source)
+    if reading.growth > MAX_GROWTH:
+        raise EvaluationError(f"its maps could repeat their input more than {MAX_GROWTH} times", source)
+    for function in program.functions():
+        if function.isidentifier() and function not in _FUNCTIONS:
+            position = next((word.position for word in words if word.text == function), None)
+            raise EvaluationError(f"there is no function `{function}`", source, position)
+    if unseen := set(program.variables()) - {word.text for word in words if word.kind == "name"}:
+        raise EvaluationError(
+            f"the name {sorted(unseen)[0]!r} cannot be read; write it without a dot before it", source
+        )
+
+
+def _parse_error(source: str, text: str) -> EvaluationError:
+    found = _PLACE.search(text)
+    if found is None:
+        return EvaluationError("it cannot be parsed", source)
+    line, column, reason = int(found.group(1)), int(found.group(2)), found.group(3)
+    before = source.split("\n")[: line - 1]
+    return EvaluationError(reason, source, sum(len(text) + 1 for text in before) + column)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no field {error.args[0]!r}; ask with has(…) first"
+    if str(error).startswith("No such overload"):
+        return (
+            "its operands do not fit each other: is one of them null (ask with `!= null` first), a text, or an "
+            "integer in arithmetic with a decimal number (convert with double(…))?"
+        )
+    return str(error)
+
+
+def _property(scope: Any, path: Path) -> Any:
+    """Upstream's reading of a path: fields, list positions, lengths; null once something is missing."""
+    value = scope
+    for segment in path:
+        if isinstance(value, Mapping):
+            value = value.get(segment)
+        elif isinstance(value, list | tuple) and segment.isdecimal() and len(segment) < 10:
+            value = value[int(segment)] if int(segment) < len(value) else None
+        elif isinstance(value, list | tuple | str) and segment == "length":
+            value = len(value)
+        else:
+            return None
+    return value
+
+
+def _holds(value: Any) -> bool:
+    """JavaScript's truth, for bare paths: an empty list or object holds."""
+    return bool(value) or isinstance(value, Mapping | list | tuple)
+
+
+class ExpressionEvaluator:
+    """The evaluator that the engine uses: pure functions of an expression and a scope."""
+
+    def names(self, expression: str) -> frozenset[str]:
+        """Top-level names that the expression reads.
+
+        Raises:
+            EvaluationError: it cannot be compiled.
+        """
+        return frozenset(compile_expression(expression).tree.children)
+
+    def reads(self, expression: str) -> frozenset[Path]:
+        """The paths that the expression reads, each from its top-level name on.
+
+        Raises:
+            EvaluationError: it cannot be compiled.
+        """
+        return compile_expression(expression).reads
+
+    def condition(self, expression: str, scope: Mapping[str, Any]) -> bool:
+        """Whether the condition holds.
+
+        A bare path holds as upstream's does (null, false, 0 and "" do not); CEL must give true or false.
+
+        Raises:
+            EvaluationError: it cannot be compiled or evaluated, or is CEL and gives something else.
+        """
+        compiled = compile_expression(expression)
+        value = compiled.evaluate(scope)
+        if compiled.path is not None:
+            return _holds(value)
+        if value is True or value is False:
+            return value
+        raise EvaluationError(
+            f"a condition gives true or false, not a {type(value).__name__}; compare it", expression
+        )
+
+    def transform(self, expression: str, scope: Mapping[str, Any]) -> Any:
+        """The value the expression gives, as JSON.
+
+        Raises:
+            EvaluationError: it cannot be compiled or evaluated, or gives what JSON cannot say.
+        """
+        value = compile_expression(expression).evaluate(scope)
+        try:
+            return plain_json(value)
+        except NotJsonError as error:
+            raise EvaluationError(f"it gives no JSON: {error}", expression) from None
+
+
+def check_condition(expression: str) -> None:
+    """Refuse what can never be evaluated as a condition.
+
+    Raises:
+        EvaluationError: why.
+    """
+    _refuse_open_reads(compile_expression(expression), ("_outputs",))
+
+
+def check_transform(expression: str) -> None:
+    """Refuse what can never be evaluated as a transform.
+
+    Raises:
+        EvaluationError: why.
+    """
+    _refuse_open_reads(compile_expression(expression), ("_outputs", "context"))
+
+
+def _refuse_open_reads(expression: Expression, names: tuple[str, ...]) -> None:
+    for path in expression.reads:
+        if len(path) == 1 and path[0] in names:
+            raise EvaluationError(
+                f'`{path[0]}` is not loaded whole; name what you need: {path[0]}.name or {path[0]}["a-name"]',
+                expression.source,
+                expression.reading.positions.get(path[0]),
+            )

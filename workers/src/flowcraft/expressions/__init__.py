@@ -1,0 +1,1 @@
+"""Expressions: what a condition or transform reads and may cost, found out before it is evaluated."""
