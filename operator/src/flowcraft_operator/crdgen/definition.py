@@ -136,5 +136,5 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Make braces that a template would read as an action print themselves."""
-    return text.replace("{{", "\0").replace("}}", '{{ "}}" }}').replace("\0", '{{ "{{" }}')
+    """Make braces that a template would read as the start of an action print themselves."""
+    return text.replace("{{", '{{ "{{" }}')

@@ -211,7 +211,7 @@ def _with_default(result: Schema, place: _Place) -> Schema:
 
 
 def _without_nulls(default: Any) -> Any:
-    """A default written out in full: the API server runs CEL on it before the fields get their own defaults."""
+    """A default in full: the API server runs CEL on it before its fields get their own defaults."""
     if isinstance(default, dict):
         return {key: _without_nulls(value) for key, value in default.items() if value is not None}
     return default
