@@ -96,6 +96,12 @@ class Container:
                 raise ConflictError(f"item {item['id']} exists already in container {self.name}") from error
         return _written(answer)
 
+    async def upsert(self, item: dict[str, Any]) -> None:
+        """Write an item whatever is there."""
+        client = await self._ready()
+        with self._faults:
+            await client.upsert_item(item, no_response=True)
+
     async def replace(self, item: dict[str, Any], etag: str) -> Written:
         """Replace an item if it is still this version.
 

@@ -1,8 +1,8 @@
 """Cosmos DB items and the facts they hold: pure translation in both directions.
 
-The status container has one item a run (its header). The context container has, in the run's logical partition,
-``n:`` node records, ``k:`` context keys, ``p:`` packs of many context keys, ``b:`` blueprint snapshots, and the
-run's input under the run's own id (which is also where a hand-written client puts its initial context).
+The status container has one item a run (its header). The context container has, in the run's logical
+partition, ``n:`` node records, ``k:`` context keys, ``p:`` packs of many context keys, ``b:`` blueprint
+snapshots, and the input under the run's own id (where a hand-written client puts its initial context too).
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def stored_record(item: Mapping[str, Any]) -> StoredRecord:
 
 def context_items(run_id: str, commit: Commit) -> list[dict[str, Any]]:
     """The items of a commit's context writes: one a key, or one for all where there are many."""
+    if not commit.context:
+        return []
     by = _writer(commit)
     if len(commit.context) > PACK_ABOVE or _operations(commit) > BATCH_LIMIT:
         entries = {write.key: _entry(write) for write in commit.context}
@@ -156,7 +158,7 @@ def require_fits(items: Iterable[Mapping[str, Any]]) -> None:
         size = _size(item)
         if size > ITEM_LIMIT_BYTES:
             raise PayloadTooLargeError(
-                f"item {item.get('id')} has {size} bytes, more than the {ITEM_LIMIT_BYTES} that Cosmos DB takes: "
+                f"item {item.get('id')} has {size} bytes, more than the {ITEM_LIMIT_BYTES} of Cosmos DB: "
                 "keep large data in storage and pass a reference"
             )
         total += size

@@ -6,6 +6,7 @@ Requests: a commit, a header write and a header read are one each; a load is one
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from azure.cosmos.aio import CosmosClient
@@ -33,8 +34,8 @@ IDS_A_QUERY: Final = 500
 class CosmosFactStore(FactStore):
     """Facts of runs in two containers of one database, both partitioned by ``/runId``.
 
-    A session is the context container's session token. It proves what was seen in the whole physical partition;
-    reads that pass it are consistent with it on any replica.
+    A session is the context container's session token. It proves what was seen in the whole physical
+    partition; reads that pass it are consistent with it on any replica.
 
     Args:
         client: An ``azure.cosmos.aio`` client; entered at the first use, it is the caller's to close.
@@ -73,10 +74,8 @@ class CosmosFactStore(FactStore):
         reference = item_id("b", content_hash)
         item = {"id": reference, "runId": run_id, "type": "b", "snapshot": snapshot}
         require_fits([item])
-        try:
+        with suppress(ConflictError):  # the same content has the same id
             await self._contexts.create(item)
-        except ConflictError:
-            pass  # the same content has the same id
         return reference
 
     async def read_snapshot(self, run_id: str, reference: str) -> Mapping[str, Any]:

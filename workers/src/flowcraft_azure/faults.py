@@ -1,7 +1,8 @@
 """What the services' SDKs raise, said in the errors of the ports.
 
-The division is by what the caller must do (see ``flowcraft.ports.errors``): wait and try again, call the operator
-of the service, or make the payload smaller. Codes: learn.microsoft.com, "http-status-codes-for-cosmosdb" and
+The division is by what the caller must do (see ``flowcraft.ports.errors``): wait and try again, call the
+operator of the service, or make the payload smaller. Codes:
+learn.microsoft.com, "http-status-codes-for-cosmosdb" and
 "queue-service-error-codes".
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -31,9 +32,9 @@ class Headers:
     """Headers of runs: created, read, replaced, listed, adopted.
 
     A client that follows the original's steps creates its two items without ``runId``, so they lie in the
-    partition of items without key, where they cannot be part of a run's transactions. The first read of such a
-    run copies them to where they belong; from then on only the copies count. The original header is told the
-    terminal status too, because its owner reads it.
+    partition of items without key, where they cannot be part of a run's transactions. The first read of such
+    a run copies them to where they belong; from then on only the copies count. The original header is told
+    the terminal status too, because its owner reads it.
     """
 
     def __init__(self, statuses: Container, contexts: Container) -> None:
@@ -46,7 +47,7 @@ class Headers:
         item = {**document, "id": run_id, "runId": run_id}
         require_fits([item])
         if large_input is not None:
-            await self._create_input(run_id, large_input)
+            await self._write_input(run_id, large_input)
         written = await self._statuses.create(item)
         return Stored(cast("HeaderDocument", item), written.etag)
 
@@ -98,13 +99,17 @@ class Headers:
             await self._statuses.delete(run_id, NO_PARTITION)
         await self._statuses.delete(run_id, run_id)
 
-    async def _create_input(self, run_id: str, values: Mapping[str, Any]) -> None:
+    async def _write_input(self, run_id: str, values: Mapping[str, Any]) -> None:
         item = input_item(run_id, values)
         require_fits([item])
         try:
             await self._contexts.create(item)
         except ConflictError:
-            return  # an earlier try of the same start wrote it
+            # Of a start that died before it wrote the header; of a run that has one it is not to be touched.
+            header, _ = await self._statuses.read(run_id, run_id)
+            if header is not None:
+                raise
+            await self._contexts.upsert(item)
 
     async def _adopt(self, run_id: str) -> Stored | None:
         original, _ = await self._statuses.read(run_id, NO_PARTITION)
@@ -112,7 +117,8 @@ class Headers:
             return None
         context, _ = await self._contexts.read(run_id, NO_PARTITION)
         if context is not None:
-            await self._create_input(run_id, input_of(context))
+            with suppress(ConflictError):  # another worker adopts it too
+                await self._contexts.create(input_item(run_id, input_of(context)))
         written_at = datetime.fromtimestamp(original.get("_ts", 0), UTC)
         document = cast(
             "HeaderDocument",

@@ -1,7 +1,7 @@
 """Queues, database and containers: created where they lack, or told exactly what lacks.
 
-Everything can be done again. What exists is left as it is; where it differs from what is needed, the report says
-how. Nothing here is done by a worker.
+Everything can be done again. What exists is left as it is; where it differs from what is needed, the report
+says how. Nothing here is done by a worker.
 """
 
 from __future__ import annotations
@@ -222,5 +222,6 @@ async def _consistency(client: CosmosClient, account: str) -> Part:
         account,
         Outcome.DIFFERS,
         f"its consistency is {level}: set it to Session or stronger, or reads miss what was just written",
-        f"az cosmosdb update --name {account} --resource-group <resource group> --default-consistency-level Session",
+        f"az cosmosdb update --name {account} --resource-group <resource group> "
+        "--default-consistency-level Session",
     )

@@ -50,8 +50,8 @@ def resolved_records(item_ids: Sequence[str]) -> Query:
 def headers(query: HeaderQuery, run_ids: Sequence[str] | None = None) -> Query:
     """Header projections that match, in all partitions.
 
-    Hand-written headers have no type, no queue, and times as ISO text or as epoch seconds or milliseconds. A header
-    that was adopted from the partition without key is listed once, by its copy.
+    Hand-written headers have no type, no queue, and times as ISO text or as epoch seconds or milliseconds. A
+    header that was adopted from the partition without key is listed once, by its copy.
     """
     where = ["(NOT IS_DEFINED(c.type) OR c.type = 'header')", "NOT IS_DEFINED(c.adoptedAt)"]
     values: dict[str, Any] = {}

@@ -33,8 +33,8 @@ POISON_SUFFIX: Final = "-poison"
 class AzureJobQueue(JobQueue):
     """One queue of a storage account, and its poison queue.
 
-    Messages are sent as plain text unless ``base64_messages``; both forms are read, because clients written for
-    Azure Functions send base64.
+    Messages are sent as plain text unless ``base64_messages``; both forms are read, because clients written
+    for Azure Functions send base64.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class AzureJobQueue(JobQueue):
     async def delete(self, delivery: Delivery) -> None:
         """See ``JobQueue.delete``; one request.
 
-        The service tells a message that was received again from one that is gone only by PopReceiptMismatch; where
-        it answers 404 for both, the other delivery finds the work done and deletes its own receipt.
+        The service tells a message that was received again from one that is gone only by PopReceiptMismatch;
+        where it answers 404 for both, the other delivery finds the work done and deletes its own receipt.
         """
         with self._faults:
             try:
@@ -126,7 +126,7 @@ class AzureJobQueue(JobQueue):
             await self._poison.send_message(text, time_to_live=NEVER)
 
     async def depth(self) -> QueueDepth:
-        """See ``JobQueue.depth``: a peek, exact below 32 messages, and the service's own approximate count."""
+        """See ``JobQueue.depth``: a peek, exact below 32 messages, and the service's approximate count."""
         with self._faults:
             peeked = await self._client.peek_messages(max_messages=PEEK_LIMIT)
             properties = await self._client.get_queue_properties()
@@ -139,7 +139,7 @@ class AzureJobQueue(JobQueue):
         )
 
     async def wait(self, timeout_s: float) -> None:
-        """Sleep for the last four to five fifths of the timeout: workers that idle must not receive in step."""
+        """Sleep for four to five fifths of the timeout: idle workers must not receive in step."""
         await self._clock.sleep(timeout_s * self._random.uniform(0.8, 1.0))
 
     def _encoded(self, body: str) -> str:
@@ -162,7 +162,7 @@ class AzureJobQueue(JobQueue):
 
 
 def decoded(text: str, *, always: bool = False) -> str:
-    """The body in a message: base64 of a JSON object (of any text where ``always``) is decoded, all else kept."""
+    """The body in a message: base64 of a JSON object (of any text where ``always``) is decoded."""
     if not text or text[0] in "{[":
         return text
     try:

@@ -1,9 +1,9 @@
 """The Lua scripts of the coordination store: each runs atomically and is one round trip.
 
-All keys of one script carry one hash tag, so they live in one slot of a cluster. ``index`` is the set of a run's
-keys, by which all of them can be dropped. Values: a claim is ``h`` + token while held and ``d`` when discharged.
-A join is a hash: ``e:<edge>`` is T or D, ``n`` counts edges, ``t`` taken ones, ``f`` is the edge that resolved it
-and ``a`` the answer that edge was given.
+All keys of one script carry one hash tag, so they live in one slot of a cluster. ``index`` is the set of a
+run's keys, by which all of them can be dropped. Values: a claim is ``h`` + token while held and ``d`` when
+discharged. A join is a hash: ``e:<edge>`` is T or D, ``n`` counts edges, ``t`` taken ones, ``f`` is the edge
+that resolved it and ``a`` the answer that edge was given.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ return {answer, created and 1 or 0}
 DISCHARGE: Final = _script(
     "discharge",
     """
--- KEYS counters, claims done, claims released; ARGV token, number done, done ms, activity, progress, ttl ms, channel, hint
+-- KEYS counters, claims done, claims released;
+-- ARGV token, number done, done ms, activity, progress, ttl ms, channel, hint
 local own, done = 'h' .. ARGV[1], tonumber(ARGV[2])
 for i = 2, #KEYS do
   local value = redis.call('GET', KEYS[i])

@@ -1,8 +1,8 @@
 """Where the three services are: read from the environment, checked once, errors in one line.
 
 Names are ``FLOWCRAFT_*``; the names that the original's documentation uses for connection strings are the
-fallback. A service is given by a connection string, or by its address alone: then the process signs in with its
-identity (``DefaultAzureCredential``: workload identity in a cluster, the az command line on a desk).
+fallback. A service is given by a connection string, or by its address alone: then the process signs in with
+its identity (``DefaultAzureCredential``: workload identity in a cluster, the az command line on a desk).
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class AzureSettings:
         account_url = get(QUEUE_ACCOUNT_URL, "").strip()
         if not connection and not account_url:
             raise AzureSettingsError(
-                f"no storage account: set {QUEUE_CONNECTION[0]}, or {QUEUE_ACCOUNT_URL} to sign in with the identity"
+                f"no storage account: set {QUEUE_CONNECTION[0]}, "
+                f"or {QUEUE_ACCOUNT_URL} to sign in with the identity"
             )
         endpoint, key = _cosmos(environment)
         redis, redis_name = _first(environment, REDIS)
