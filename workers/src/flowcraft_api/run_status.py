@@ -202,7 +202,7 @@ def _succeeded(
     view: _View, phase: RunPhase, header: HeaderDocument, output_omitted: str | None = None
 ) -> Condition:
     """The summary: Unknown while the run is active, with the reason why it does not move."""
-    first = view.obstacles[0] if view.obstacles else None
+    first = next((each for each in view.obstacles if each.reason != SPEC_CHANGE_IGNORED), None)
     message = header.get("message") or ""
     if phase is RunPhase.SUCCEEDED:
         return _condition(view, "Succeeded", "True", "Completed", output_omitted or "The run is complete.")
@@ -215,6 +215,8 @@ def _succeeded(
         )
     if first is not None:
         return _condition(view, "Succeeded", "Unknown", first.reason, first.message)
+    if (blocked := header.get("blocked")) is not None:
+        return _condition(view, "Succeeded", "Unknown", blocked["reason"], blocked["message"])
     return _condition(
         view,
         "Succeeded",
@@ -259,10 +261,11 @@ def _active_message(phase: RunPhase, header: HeaderDocument) -> str:
 
 def _drift(view: _View, header: HeaderDocument) -> str | None:
     """The CRD and the admission policy refuse a changed input; where they are missing, say what runs."""
-    if view.spec is None or not isinstance(header.get("input"), Mapping):
-        return None
+    seen = next((each.message for each in view.obstacles if each.reason == SPEC_CHANGE_IGNORED), None)
+    if seen or view.spec is None or not isinstance(header.get("input"), Mapping):
+        return seen  # a projection holds no input: whoever compared it says what was found
     if header["input"] == view.spec.input:
-        return next((o.message for o in view.obstacles if o.reason == SPEC_CHANGE_IGNORED), None)
+        return None
     return (
         "spec.input was changed after the run was accepted; the run keeps the input that it started with. "
         "Delete the run and apply it again to run with the new one."
