@@ -84,7 +84,8 @@ class Discharge:
         token: The delivery's token; claims of other tokens are left alone.
         activity: Added to the run's count of open obligations: messages sent minus messages deleted or parked.
         progress: Added to the run's count of resolved node keys.
-        hint: Published to listeners of the queue when not empty (a run id whose header changed).
+        channel: Where ``hint`` is published, as ``notify`` does; empty publishes nothing.
+        hint: The text to publish.
     """
 
     run_id: str
@@ -93,6 +94,7 @@ class Discharge:
     released: Sequence[str] = ()
     activity: int = 0
     progress: int = 0
+    channel: str = ""
     hint: str = ""
 
 

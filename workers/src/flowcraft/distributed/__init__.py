@@ -1,0 +1,1 @@
+"""Distributed execution over ports: jobs, workers, the client and reconciliation."""

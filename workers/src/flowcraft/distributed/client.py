@@ -1,0 +1,226 @@
+"""The client: starts runs and carries out every verb on them, over any backend."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.distributed import header as headers
+from flowcraft.distributed.header import RefusedError, RunRequest
+from flowcraft.distributed.message import Message
+from flowcraft.distributed.pinning import INLINE_BYTES, pin
+from flowcraft.distributed.reconciliation import hint, repair
+from flowcraft.linter import require_valid
+from flowcraft.ports import (
+    Clock,
+    Commit,
+    Coordination,
+    FactStore,
+    HeaderQuery,
+    JobQueue,
+    Stored,
+    StoredRecord,
+)
+from flowcraft.ports.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PayloadTooLargeError,
+    PreconditionFailedError,
+)
+from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
+
+MAX_INPUT_BYTES: Final = 1024 * 1024
+"""Largest input of a run: it fits an item of its own (2 MB in Cosmos DB) with room for its envelope."""
+MAX_REPLACE_TRIES: Final = 20
+
+
+class RunNotFoundError(Exception):
+    """No run with that id is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Starts runs of one queue, and reads and steers them.
+
+    Every method raises ``BackendUnavailableError`` or ``BackendRefusedError`` from the ports, verbs on a run
+    ``RunNotFoundError`` and ``RefusedError``. All verbs are idempotent.
+    """
+
+    queue_name: str
+    queue: JobQueue
+    facts: FactStore
+    coordination: Coordination
+    clock: Clock
+
+    async def start_workflow(
+        self,
+        blueprint_id: str,
+        input: Any = None,  # noqa: A002 - the name that users write
+        *,
+        run_id: str | None = None,
+        version: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Start a run and give its id; further options are those of ``RunRequest``."""
+        request = RunRequest(
+            run_id=run_id or str(uuid.uuid4()),
+            blueprint_id=blueprint_id,
+            version=version,
+            input=input,
+            **options,
+        )
+        await self.start(request)
+        return request.run_id
+
+    async def start(self, request: RunRequest, blueprint: Blueprint | None = None) -> Stored:
+        """Accept a run: write its header, then signal it. Doing it again changes nothing.
+
+        A ``blueprint`` given here is pinned at once; otherwise the first worker that knows it pins it. A
+        start repeated with another input or blueprint keeps what the first one pinned: compare the answer.
+
+        Raises:
+            PayloadTooLargeError: the input is over 1 MiB of JSON, or is not JSON.
+            BlueprintError: the blueprint given has mistakes.
+        """
+        document, input_item = self._accepted(request)
+        if blueprint is not None:
+            require_valid(blueprint)
+            document = await pin(self.facts, document, blueprint, self.clock.now(), self.queue_name)
+        try:
+            stored = await self.facts.create_header(document, input_item)
+        except ConflictError:
+            existing = await self._read(request.run_id)
+            if existing.document.get("startedAt") or headers.is_terminal(existing.document):
+                return existing
+            stored = existing  # the first start may have died before its signal
+        if stored.document.get("status") != "paused":
+            await self.queue.send(Message(request.run_id, stored.document.get("blueprintId", "")).to_body())
+        await hint(self, f"+{request.run_id}")
+        return stored
+
+    async def cancel(self, run_id: str) -> HeaderDocument:
+        """End an active run as cancelled; running nodes are told."""
+        return await self._change(run_id, headers.cancelled)
+
+    async def suspend(self, run_id: str) -> HeaderDocument:
+        """Pause a run: what runs finishes, nothing new begins."""
+        return await self._change(run_id, headers.suspended)
+
+    async def resume(self, run_id: str) -> HeaderDocument:
+        """Let a paused run go on, and signal at once what is ready."""
+        document = await self._change(run_id, headers.resumed)
+        await repair(self, run_id)
+        return document
+
+    async def decide(
+        self, run_id: str, node_key: str, *, action: str | None = None, output: Any = None
+    ) -> None:
+        """Answer a waiting node: commit the decision, then signal it. The same answer again signals again.
+
+        Raises:
+            RefusedError: the node does not wait yet (retryable), or another decision was made.
+        """
+        stored = await self._read(run_id)
+        decision = {"action": action, "output": output}
+        loaded = await self.facts.load(run_id, nodes=[node_key])
+        waiting = loaded.records.get(node_key)
+        if waiting is not None and waiting.record.decision is not None:
+            _same_decision(waiting.record, decision)
+        elif waiting is not None and waiting.record.status != "awaiting":
+            if waiting.record.decision is None:
+                raise RefusedError(f"node {node_key} does not wait: it is {waiting.record.status}")
+        elif waiting is None or waiting.record.kind != "wait":
+            if headers.is_terminal(stored.document):
+                raise RefusedError(f"the run has already {stored.document['status']}; nothing waits in it")
+            raise RefusedError(f"node {node_key} is not waiting yet; decide again once it is", retryable=True)
+        else:
+            if headers.is_terminal(stored.document):
+                raise RefusedError(f"the run has already {stored.document['status']}; nothing waits in it")
+            await self._decide(
+                run_id, waiting.record, replace(waiting.record, decision=decision), waiting.etag
+            )
+        if not headers.is_terminal(stored.document):
+            blueprint_id = stored.document.get("blueprintId", "")
+            await self.queue.send(Message(run_id, blueprint_id, node_key, alarm=True).to_body())
+            await hint(self, f"+{run_id}")
+
+    async def header(self, run_id: str) -> HeaderDocument:
+        """The run's header as it is now."""
+        return (await self._read(run_id)).document
+
+    async def records(self, run_id: str) -> Mapping[str, NodeRecord]:
+        """All node records of a run, without outputs, by key."""
+        found: dict[str, NodeRecord] = {}
+        async for page in self.facts.records(run_id):
+            found.update((stored.record.key, stored.record) for stored in page)
+        return found
+
+    async def outputs(self, run_id: str, keys: Sequence[str]) -> Mapping[str, Any]:
+        """Outputs of completed node keys."""
+        loaded = await self.facts.load(run_id, nodes=keys)
+        return {key: stored.record.output for key, stored in loaded.records.items()}
+
+    def list(self, query: HeaderQuery) -> AsyncIterator[Sequence[Stored]]:
+        """Header projections that match, in pages."""
+        return self.facts.headers(query)
+
+    def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
+        try:
+            size = len(orjson.dumps(request.input))
+        except TypeError as error:
+            raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
+        if size > MAX_INPUT_BYTES:
+            raise PayloadTooLargeError(
+                f"the input has {size} bytes of JSON, over {MAX_INPUT_BYTES}: keep large data in storage "
+                "and pass a reference"
+            )
+        document = headers.new(replace(request, queue=request.queue or self.queue_name), self.clock.now())
+        if size <= INLINE_BYTES:
+            return document, None
+        if not isinstance(request.input, Mapping):
+            raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
+        del document["input"]
+        return document, request.input
+
+    async def _read(self, run_id: str) -> Stored:
+        stored = await self.facts.read_header(run_id)
+        if stored is None:
+            raise RunNotFoundError(f"no run {run_id} is known in this backend")
+        return stored
+
+    async def _change(
+        self, run_id: str, change: Callable[[HeaderDocument, datetime], HeaderDocument | None]
+    ) -> HeaderDocument:
+        for _ in range(MAX_REPLACE_TRIES):
+            stored = await self._read(run_id)
+            document = change(stored.document, self.clock.now())
+            if document is None:
+                return stored.document
+            try:
+                replaced = await self.facts.replace_header(stored, document)
+            except PreconditionFailedError:
+                continue
+            await hint(self, run_id)
+            return replaced.document
+        raise BackendUnavailableError(
+            f"the header of run {run_id} changed {MAX_REPLACE_TRIES} times meanwhile"
+        )
+
+    async def _decide(self, run_id: str, before: NodeRecord, after: NodeRecord, etag: str) -> None:
+        try:
+            await self.facts.commit(run_id, Commit(replace=(StoredRecord(before, etag), after)))
+        except PreconditionFailedError:
+            loaded = await self.facts.load(run_id, nodes=[before.key])
+            _same_decision(loaded.records[before.key].record, dict(after.decision or {}))
+
+
+def _same_decision(record: NodeRecord, decision: Mapping[str, Any]) -> None:
+    if record.decision != decision:
+        raise RefusedError(f"node {record.key} was already decided otherwise")

@@ -1,0 +1,115 @@
+"""The end of a run: publishing it once, with its output or its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+
+from flowcraft.distributed import header as headers
+from flowcraft.engine.plan import Plan
+from flowcraft.ports import Clock, Coordination, FactStore, JobQueue, Stored
+from flowcraft.ports.errors import PreconditionFailedError
+from flowcraft.records import NodeRecord
+from flowcraft_api.wire import NodeErrorDocument
+
+MAX_OUTPUT_BYTES: Final = 256 * 1024
+"""Largest run output kept in the header; a larger one is read from the records of the terminal nodes."""
+
+
+class Ports(Protocol):
+    """The ports of one queue: what a client, a worker and the reconciler have in common."""
+
+    @property
+    def queue_name(self) -> str:
+        """Name of the queue."""
+        ...
+
+    @property
+    def queue(self) -> JobQueue:
+        """The queue."""
+        ...
+
+    @property
+    def facts(self) -> FactStore:
+        """The fact store."""
+        ...
+
+    @property
+    def coordination(self) -> Coordination:
+        """Claims, joins and hints."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+        ...
+
+
+def terminal_nodes(plan: Plan) -> tuple[str, ...]:
+    """Nodes whose outputs make the run's output."""
+    return tuple(node.id for node in plan.nodes.values() if node.terminal)
+
+
+async def publish_completed(
+    ports: Ports, stored: Stored, plan: Plan, known: Mapping[str, NodeRecord], session: str = ""
+) -> Stored:
+    """End a run whose every node key is resolved; gives the header that is stored in the end."""
+    wanted = terminal_nodes(plan)
+    missing = [node_id for node_id in wanted if node_id not in known]
+    records = dict(known)
+    if missing:
+        loaded = await ports.facts.load(stored.document["runId"], nodes=missing, session=session)
+        records.update((key, found.record) for key, found in loaded.records.items())
+    output = {
+        node_id: records[node_id].output
+        for node_id in wanted
+        if node_id in records and records[node_id].status == "completed"
+    }
+    fits = len(orjson.dumps(output)) <= MAX_OUTPUT_BYTES
+    total = len(plan.nodes)
+    return await _publish(
+        ports, stored, "completed", output=output if fits else None, progress=(total, total)
+    )
+
+
+async def publish_failed(
+    ports: Ports,
+    stored: Stored,
+    *,
+    reason: str,
+    message: str,
+    errors: Sequence[NodeErrorDocument] = (),
+    progress: tuple[int, int] | None = None,
+) -> Stored:
+    """End a run as failed; gives the header that is stored in the end."""
+    return await _publish(
+        ports, stored, "failed", reason=reason, message=message, errors=errors, progress=progress
+    )
+
+
+def failure(record: NodeRecord) -> NodeErrorDocument:
+    """The entry of a failed record in the header's list of errors."""
+    error = record.error or {}
+    return {
+        "nodeKey": record.key,
+        "type": str(error.get("type", "Error")),
+        "message": str(error.get("message", "")),
+        "attempt": record.attempt,
+        "at": record.finished_at,
+    }
+
+
+async def _publish(ports: Ports, stored: Stored, status: str, **facts: Any) -> Stored:
+    while True:
+        document = headers.ended(stored.document, status, ports.clock.now(), **facts)
+        if document is None:
+            return stored
+        try:
+            return await ports.facts.replace_header(stored, document)
+        except PreconditionFailedError:
+            newest = await ports.facts.read_header(stored.document["runId"])
+            if newest is None:
+                return stored
+            stored = newest

@@ -1,0 +1,98 @@
+"""Executing one node's code for a run: its implementation, its context, and how it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from flowcraft.distributed.runs import Run
+from flowcraft.distributed.services import Services
+from flowcraft.engine.inputs import Facts
+from flowcraft.executor import Outcome, Surroundings, Work, execute_node
+from flowcraft.node import MISSING, NodeContext, RunContext
+
+
+class Execution:
+    """Executes nodes of one run for one delivery."""
+
+    __slots__ = ("_around", "_cancelled", "_run", "_services", "_session", "_task")
+
+    def __init__(self, services: Services, run: Run) -> None:
+        self._services = services
+        self._run = run
+        self._session = ""
+        self._cancelled: asyncio.Event | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._around = Surroundings(
+            clock=services.clock, random=services.random, moment_s=services.settings.inline_retry_s
+        )
+
+    def read_with(self, session: str) -> None:
+        """Context reads of the next node see at least this."""
+        self._session = session
+
+    def cancel(self) -> None:
+        """Tell the node that runs now that its result is not wanted any more."""
+        if self._cancelled is not None and self._task is not None and not self._cancelled.is_set():
+            self._cancelled.set()
+            self._task.cancel()
+
+    async def execute(self, key: str, value: Any, facts: Facts, first_attempt: int) -> Outcome:
+        """Run the node's code with this input, from this attempt on."""
+        nodes, registry = self._run.plan.blueprint, self._services.catalog.registry
+        definition = self._run.plan.nodes[key].definition
+        implementation = registry[definition.uses]
+        self._cancelled = asyncio.Event()
+        self._task = asyncio.current_task()
+        fallback = None
+        name = definition.config.fallback
+        if name is not None:
+            stands_in = nodes.node(name) if name in nodes.node_ids else None
+            params = stands_in.params if stands_in else definition.params
+            code = registry[stands_in.uses if stands_in else name]
+            config = stands_in.config if stands_in else definition.config
+            fallback = Work(code, self._context(key, name, value, params, facts), code.policy(config))
+        work = Work(
+            implementation,
+            self._context(key, key, value, definition.params, facts),
+            implementation.policy(definition.config),
+        )
+        try:
+            return await execute_node(work, self._around, fallback=fallback, first_attempt=first_attempt)
+        finally:
+            self._cancelled = self._task = None
+
+    def _context(self, key: str, node_id: str, value: Any, params: Mapping[str, Any], facts: Facts) -> Any:
+        cancelled = self._cancelled
+        reader = self._reader(facts)
+
+        def make(attempt: int) -> NodeContext:
+            return NodeContext(
+                input=value,
+                params=params,
+                context=RunContext(reader),
+                run_id=self._run.run_id,
+                node_id=node_id,
+                node_key=key,
+                attempt=attempt,
+                dependencies=self._services.catalog.dependencies,
+                cancelled=cancelled,
+            )
+
+        return make
+
+    def _reader(self, facts: Facts) -> Any:
+        session = self._session
+
+        async def read(name: str) -> Any:
+            if name in facts.context:
+                return facts.context[name]
+            loaded = await self._services.facts.load(self._run.run_id, context=[name], session=session)
+            if name in loaded.context:
+                return loaded.context[name]
+            if isinstance(self._run.input, Mapping) and name in self._run.input:
+                return self._run.input[name]
+            return MISSING
+
+        return read

@@ -1,0 +1,107 @@
+"""Loading the facts that a node key's turn reads, and seeing that they are there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flowcraft.distributed.runs import Run, Runs
+from flowcraft.distributed.services import Services
+from flowcraft.engine.inputs import Facts
+from flowcraft.engine.resolution import Join, join_state
+from flowcraft.ports import StoredRecord
+from flowcraft.ports.errors import StaleReadError
+from flowcraft.records import NodeRecord
+
+STALE_DELAYS_S: Final = (0.01, 0.05, 0.25)
+"""Pauses before a fact that must exist is read again."""
+
+
+class NotReadyError(Exception):
+    """The facts say that this node key will not run: a message of no meaning."""
+
+
+class Gatherer:
+    """Loads facts for the turns of one delivery.
+
+    Attributes:
+        session: Token of what its reads must have seen.
+    """
+
+    def __init__(self, services: Services, runs: Runs, run: Run, session: str) -> None:
+        self._services = services
+        self._runs = runs
+        self._run = run
+        self._last: dict[str, NodeRecord] = {}
+        self.session = session
+
+    def committed(self, record: NodeRecord) -> None:
+        """The next node may be behind this record, and it may be too large to remember for long."""
+        self._last = {record.key: record}
+
+    async def load(self, key: str, *, look: bool, proven: bool) -> tuple[StoredRecord | None, Facts]:
+        """The node key's own record, if it may have one and has, and what its turn reads.
+
+        Args:
+            key: The node key.
+            look: It may have a record already.
+            proven: It has one; not seeing it is a stale read.
+
+        Raises:
+            StaleReadError: facts that must exist are not visible here yet.
+            NotReadyError: the facts say that it is not to run.
+        """
+        for delay_s in (*STALE_DELAYS_S, None):
+            own, facts = await self._load_once(key, look=look)
+            if own is not None or (not proven and self._ready(key, facts)):
+                return own, facts
+            if delay_s is None:
+                break
+            await self._services.clock.sleep(delay_s)
+        raise StaleReadError(
+            f"facts that node {key} of run {self._run.run_id} follows from are not visible yet"
+        )
+
+    async def _load_once(self, key: str, *, look: bool) -> tuple[StoredRecord | None, Facts]:
+        run = self._run
+        node = run.plan.nodes[key]
+        known = {**run.records, **self._last} if self._last.keys() - run.records.keys() else run.records
+        needs = self._runs.needs(run.plan, key)
+        # Context must be read with what the records have seen: at a join, in the same request as the records.
+        fresh = bool(needs.context) and len(node.incoming) > 1
+        nodes = [name for name in needs.records if fresh or name not in known]
+        if look or len(node.incoming) > 1:
+            nodes.append(key)
+        wants_input = not run.known_input
+        wanted = {name: known[name] for name in needs.records if name in known}
+        if not nodes and not needs.context and not wants_input:
+            return None, Facts(wanted, {}, run.input)
+        loaded = await self._services.facts.load(
+            run.run_id,
+            nodes=nodes,
+            context=sorted(needs.context),
+            with_input=wants_input,
+            session=self.session,
+        )
+        if wants_input:
+            run.input, run.known_input = loaded.input if loaded.input is not None else {}, True
+        own = loaded.records.get(key)
+        found = {name: stored.record for name, stored in loaded.records.items() if name != key}
+        for record in found.values():
+            if record.resolved:
+                run.keep(record)
+        return own, Facts({**wanted, **found}, loaded.context, run.input)
+
+    def _ready(self, key: str, facts: Facts) -> bool:
+        plan = self._run.plan
+        node = plan.nodes[key]
+        if not node.incoming:
+            return True
+        states = {
+            str(position): position in record.taken
+            for position in node.incoming
+            if (record := facts.records.get(plan.edges[position].source)) is not None and record.resolved
+        }
+        state = join_state(states, len(node.incoming), any_join=node.any_join)
+        if state is Join.DEAD:
+            raise NotReadyError(f"all edges into node {key} are dead")
+        return state is Join.READY

@@ -1,0 +1,159 @@
+"""What a worker may do with a run now: look at its header, pin it, or say why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.distributed import header as headers
+from flowcraft.distributed.ending import publish_failed
+from flowcraft.distributed.pinning import Plans, pin
+from flowcraft.distributed.reconciliation import hint
+from flowcraft.distributed.runs import Run, Runs
+from flowcraft.distributed.services import Services
+from flowcraft.engine.plan import Plan
+from flowcraft.errors import BlueprintError
+from flowcraft.linter import require_valid
+from flowcraft.ports import Stored
+from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
+
+
+class Refusal(Enum):
+    """Why a run is not worked on now, and what becomes of the message."""
+
+    ENDED = "ended"
+    """The message is deleted."""
+    PAUSED = "paused"
+    """The message is given back for long; resuming signals anew."""
+    UNKNOWN = "unknown"
+    """Another worker may know its blueprint; the message is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Opens runs for the jobs of one worker."""
+
+    services: Services
+    runs: Runs
+    plans: Plans
+
+    async def open(self, run_id: str, blueprint_id: str) -> Run | Refusal:
+        """The run if it may be worked on now; reads the header only when the remembered one is too old.
+
+        Raises:
+            StaleReadError: there is no header, though a message names the run.
+        """
+        known = self.runs.get(run_id)
+        if known is not None and self._fresh(known):
+            return await self._allowed(known)
+        run = await self._read(run_id, blueprint_id, known)
+        return run if isinstance(run, Refusal) else await self._allowed(run)
+
+    def _fresh(self, run: Run) -> bool:
+        age_s = self.services.clock.monotonic() - run.read_at
+        return not run.stale and age_s < self.services.settings.status_max_age_s
+
+    async def _read(self, run_id: str, blueprint_id: str, known: Run | None) -> Run | Refusal:
+        if known is not None:
+            known.stale = False  # a hint that comes from here on makes it stale again
+        stored = await self.services.facts.read_header(run_id)
+        if stored is None:
+            raise StaleReadError(f"run {run_id} has no header")
+        if headers.is_terminal(stored.document):
+            self.runs.drop(run_id)
+            return Refusal.ENDED
+        if not headers.is_pinned(stored.document):
+            return await self._pin(stored, blueprint_id)
+        plan = await self.plans.of(self.services.facts, stored.document)
+        if not self._takes(plan, stored):
+            return await self._block(stored)
+        return self._remember(stored, plan, known)
+
+    def _remember(self, stored: Stored, plan: Plan, known: Run | None = None) -> Run:
+        now = self.services.clock.monotonic()
+        if known is not None:
+            known.stored, known.read_at = stored, now
+            return known
+        run = Run(stored, plan, now)
+        if "input" in stored.document:
+            run.input, run.known_input = stored.document["input"], True
+        return self.runs.put(run)
+
+    async def _allowed(self, run: Run) -> Run | Refusal:
+        header = run.stored.document
+        now = self.services.clock.now()
+        if headers.is_terminal(header):
+            self.runs.drop(run.run_id)
+            return Refusal.ENDED
+        if header.get("deadlineAt") and headers.deadline_passed(header, now):
+            await self._past_deadline(run, now)
+            return Refusal.ENDED
+        return Refusal.PAUSED if header.get("status") == "paused" else run
+
+    async def _past_deadline(self, run: Run, now: datetime) -> None:
+        message = f"the run did not finish before its deadline {run.stored.document.get('deadlineAt')}"
+        await publish_failed(self.services, run.stored, reason="DeadlineExceeded", message=message)
+        await hint(self.services, run.run_id)
+        self.runs.drop(run.run_id)
+
+    async def _pin(self, stored: Stored, blueprint_id: str) -> Run | Refusal:
+        header = stored.document
+        blueprint = self.services.catalog.blueprints.find(
+            header.get("blueprintId") or blueprint_id, header.get("blueprintVersion")
+        )
+        if blueprint is None:
+            return await self._block(stored, blueprint_id)
+        try:
+            require_valid(blueprint, self.services.catalog.registry)
+        except BlueprintError as error:
+            return await self._invalid(stored, error)
+        return await self._pin_known(stored, blueprint)
+
+    async def _pin_known(self, stored: Stored, blueprint: Blueprint) -> Run | Refusal:
+        now = self.services.clock.now()
+        document = await pin(self.services.facts, stored.document, blueprint, now, self.services.queue_name)
+        try:
+            stored = await self.services.facts.replace_header(stored, document)
+        except PreconditionFailedError:
+            return await self._read(document["runId"], blueprint.id, None)  # somebody pinned, or ended it
+        if document.get("status") == "paused":
+            return Refusal.PAUSED
+        return self._remember(stored, self.plans.keep(blueprint))
+
+    async def _invalid(self, stored: Stored, error: BlueprintError) -> Refusal:
+        await publish_failed(self.services, stored, reason="InvalidBlueprint", message=str(error))
+        await hint(self.services, stored.document["runId"])
+        return Refusal.ENDED
+
+    def _takes(self, plan: Plan, stored: Stored) -> bool:
+        blueprints, registry = self.services.catalog.blueprints, self.services.catalog.registry
+        blueprint = plan.blueprint
+        known = blueprints.find(blueprint.id, stored.document.get("blueprintVersion"))
+        if known is None and blueprint.id in blueprints:
+            return False
+        if known is not None and known.content_hash != blueprint.content_hash:
+            self.services.log.warning(
+                "the run follows its pinned blueprint, which differs from this worker's",
+                run_id=stored.document["runId"],
+                blueprint_id=blueprint.id,
+                version=blueprint.version,
+            )
+        return all(registry.implements(node.uses) for node in blueprint.nodes)
+
+    async def _block(self, stored: Stored, blueprint_id: str = "") -> Refusal:
+        header = stored.document
+        name = header.get("blueprintId") or blueprint_id
+        version = header.get("blueprintVersion")
+        shown = f"{name} version {version}" if version else f"{name}"
+        queue = self.services.queue_name
+        message = f"no worker of queue {queue} runs blueprint {shown} so far: deploy an app that has it"
+        document = headers.blocked(header, "BlueprintUnknown", message, self.services.clock.now())
+        if document is not None:
+            try:
+                await self.services.facts.replace_header(stored, document)
+                await hint(self.services, header["runId"])
+            except PreconditionFailedError:
+                pass  # somebody who knows the blueprint may just have pinned it
+        return Refusal.UNKNOWN

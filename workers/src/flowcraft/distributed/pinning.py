@@ -1,0 +1,60 @@
+"""Pinning: the blueprint snapshot that a run follows to its end, and the plan made of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Final
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.distributed import header as headers
+from flowcraft.engine.plan import Plan
+from flowcraft.ports import FactStore
+from flowcraft_api.wire import HeaderDocument
+
+INLINE_BYTES: Final = 32 * 1024
+"""Blueprint snapshots and inputs up to this size live in the header."""
+
+
+async def pin(
+    facts: FactStore, document: HeaderDocument, blueprint: Blueprint, now: datetime, queue: str
+) -> HeaderDocument:
+    """The header with the blueprint pinned; a large snapshot is written as an item of its own first."""
+    snapshot_ref = ""
+    if len(blueprint.to_json()) > INLINE_BYTES:
+        snapshot_ref = await facts.write_snapshot(
+            document["runId"], blueprint.content_hash, blueprint.to_dict()
+        )
+    return headers.pinned(document, blueprint, now, queue=queue, snapshot_ref=snapshot_ref)
+
+
+class Plans:
+    """Plans of pinned snapshots by content hash; the least recently used ones are dropped."""
+
+    def __init__(self, size: int = 128) -> None:
+        self._size = size
+        self._plans: OrderedDict[str, Plan] = OrderedDict()
+
+    async def of(self, facts: FactStore, header: HeaderDocument) -> Plan:
+        """The plan of a pinned run; costs a read only for a large snapshot not seen before.
+
+        Raises:
+            StaleReadError: the snapshot is not visible yet.
+        """
+        content_hash = header.get("blueprintHash") or ""
+        plan = self._plans.get(content_hash)
+        if plan is None:
+            snapshot = header.get("blueprint")
+            reference = header.get("blueprintRef")
+            if snapshot is None:
+                snapshot = dict(await facts.read_snapshot(header["runId"], reference or ""))
+            plan = self._plans[content_hash] = Plan.of(Blueprint.from_dict(snapshot))
+            if len(self._plans) > self._size:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(content_hash)
+        return plan
+
+    def keep(self, blueprint: Blueprint) -> Plan:
+        """The plan of a blueprint that was just pinned."""
+        plan = self._plans[blueprint.content_hash] = Plan.of(blueprint)
+        return plan

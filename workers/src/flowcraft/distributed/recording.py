@@ -1,0 +1,140 @@
+"""Committing records: once, with their context and the dead path behind them; or adopting what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from flowcraft.distributed.gathering import STALE_DELAYS_S, Gatherer
+from flowcraft.distributed.runs import Run
+from flowcraft.distributed.services import Services
+from flowcraft.distributed.signalling import Router
+from flowcraft.engine.resolution import Wave, follow
+from flowcraft.ports import Commit, ContextWrite, StoredRecord
+from flowcraft.ports.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PreconditionFailedError,
+    StaleReadError,
+)
+from flowcraft.records import NodeRecord
+
+COMMIT_TRIES: Final = 8
+INLINE_OPERATIONS: Final = 90
+"""Skip records and context writes up to so many go with the record; a batch holds 100 operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a turn came to.
+
+    Attributes:
+        record: The node key's record as it is stored now.
+        wave: What follows from it; None if it failed or waits.
+        adopted: Somebody else, or an earlier delivery, wrote the record.
+    """
+
+    record: NodeRecord
+    wave: Wave | None
+    adopted: bool
+
+
+class Recorder:
+    """Commits the records of one delivery."""
+
+    def __init__(self, services: Services, run: Run, token: str, gatherer: Gatherer) -> None:
+        self._services = services
+        self._run = run
+        self._token = token
+        self._gatherer = gatherer
+
+    async def commit(
+        self, record: NodeRecord, context: Sequence[ContextWrite] = (), replaces: StoredRecord | None = None
+    ) -> Turned:
+        """Write a record with its context and its dead path, at once; where it exists, adopt what is stored.
+
+        Raises:
+            PayloadTooLargeError: the record or its context is over the store's limits.
+        """
+        wave = None
+        router = Router(self._services, self._run, self._token, self._gatherer.session)
+        skips: list[NodeRecord] = []
+        if record.resolved and record.status != "failed":
+            wave = follow(self._run.plan, record.key, record.taken)
+            skips = router.skip_records(wave.skipped)
+        # What does not fit in the batch is recorded before anything arrives, all the same.
+        inline = skips if len(skips) + len(context) < INLINE_OPERATIONS else []
+        commit = Commit(
+            create=inline if replaces else [record, *inline],
+            replace=(replaces, record) if replaces else None,
+            context=context,
+            seq=record.seq,
+        )
+        try:
+            self._gatherer.session = await self._certain(commit)
+        except (ConflictError, PreconditionFailedError):
+            return await self._lost(record)
+        if skips and not inline:
+            await router.skip(wave.skipped if wave else ())
+            self._gatherer.session = router.session
+        if record.resolved:
+            self._gatherer.committed(record)
+            self._run.keep(record)
+        for skip in skips:
+            self._run.keep(skip)
+        return Turned(record, wave, adopted=False)
+
+    async def _certain(self, commit: Commit) -> str:
+        """Commit; where nobody knows whether it happened, again: a conflict then shows what is stored."""
+        facts, run_id = self._services.facts, self._run.run_id
+        try:
+            return await facts.commit(run_id, commit, self._gatherer.session)
+        except BackendUnavailableError as error:
+            self._services.log.warning("commit not answered; trying again", run_id=run_id, error=str(error))
+        async for attempt in AsyncRetrying(
+            sleep=self._services.clock.sleep,
+            wait=self._pause_s,
+            stop=stop_after_attempt(COMMIT_TRIES),
+            retry=retry_if_exception_type(BackendUnavailableError),
+            reraise=True,
+        ):
+            with attempt:
+                return await facts.commit(run_id, commit, self._gatherer.session)
+        raise AssertionError("unreachable: the last failure is raised")
+
+    def _pause_s(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after_s if isinstance(error, BackendUnavailableError) else None
+        backoff_s: float = min(0.1 * 2**state.attempt_number, 5.0)
+        jitter: float = 0.5 + self._services.random.random() / 2
+        return max(asked or 0.0, backoff_s * jitter)
+
+    async def _lost(self, wanted: NodeRecord) -> Turned:
+        """Another delivery recorded the node key first (or this one did, unanswered): its record counts."""
+        for delay_s in (0.0, *STALE_DELAYS_S):
+            await self._services.clock.sleep(delay_s)
+            loaded = await self._services.facts.load(
+                self._run.run_id, nodes=[wanted.key], session=self._gatherer.session
+            )
+            own = loaded.records.get(wanted.key)
+            if own is not None:
+                self._gatherer.session = loaded.session or self._gatherer.session
+                if own.record.resolved:
+                    return await self.adopt(own.record)
+                return Turned(own.record, None, adopted=own.record.delivery != self._token)
+        raise StaleReadError(f"the record of node {wanted.key} exists and is not visible yet")
+
+    async def adopt(self, record: NodeRecord) -> Turned:
+        """Go on from a resolved record that is stored already, its dead path included."""
+        self._run.keep(record)
+        if record.status == "failed":
+            return Turned(record, None, adopted=True)
+        wave = follow(self._run.plan, record.key, record.taken)
+        if wave.skipped:
+            router = Router(self._services, self._run, self._token, self._gatherer.session)
+            await router.skip(wave.skipped)
+            self._gatherer.session = router.session
+        return Turned(record, wave, adopted=True)

@@ -1,0 +1,113 @@
+"""What a worker remembers of its runs: header, plan, small records; never needed for correctness."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flowcraft.engine.inputs import Evaluator, Needs, needs
+from flowcraft.engine.plan import Plan
+from flowcraft.ports import Stored
+from flowcraft.records import NodeRecord
+
+MAX_RECORDS: Final = 4096
+SMALL: Final = 2048
+"""Outputs of about so many characters are kept; larger ones are read when they are needed."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run as this worker knows it.
+
+    Attributes:
+        stored: The newest header seen.
+        plan: The plan of its pinned snapshot.
+        read_at: Monotonic time at which the header was read or written.
+        stale: A hint said that the header changed.
+        records: Resolved records seen here, those with small outputs; they never change.
+        input: The run's input once it is known; ``known_input`` tells.
+    """
+
+    stored: Stored
+    plan: Plan
+    read_at: float
+    stale: bool = False
+    records: dict[str, NodeRecord] = field(default_factory=dict)
+    input: Any = None
+    known_input: bool = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.stored.document["runId"]
+
+    def keep(self, record: NodeRecord) -> None:
+        """Remember a resolved record if it is small."""
+        if len(self.records) < MAX_RECORDS and _small(record.output, SMALL) > 0:
+            self.records[record.key] = record
+
+
+class Runs:
+    """The runs a worker knows; the least recently used ones are dropped."""
+
+    def __init__(self, evaluator: Evaluator, size: int = 512) -> None:
+        self._evaluator = evaluator
+        self._size = size
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._needs: dict[tuple[str, str], Needs] = {}
+
+    def get(self, run_id: str) -> Run | None:
+        """The run if it is remembered."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            self._runs.move_to_end(run_id)
+        return run
+
+    def put(self, run: Run) -> Run:
+        """Remember a run."""
+        self._runs[run.run_id] = run
+        self._runs.move_to_end(run.run_id)
+        while len(self._runs) > self._size:
+            self._runs.popitem(last=False)
+        return run
+
+    def drop(self, run_id: str) -> None:
+        """Forget a run, because it ended."""
+        self._runs.pop(run_id, None)
+
+    def changed(self, run_id: str) -> None:
+        """Its header changed: read it again before the next decision."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.stale = True
+
+    def needs(self, plan: Plan, node_id: str) -> Needs:
+        """What a node's turn reads; computed once a blueprint."""
+        key = (plan.blueprint.content_hash, node_id)
+        found = self._needs.get(key)
+        if found is None:
+            if len(self._needs) > 50_000:
+                self._needs.clear()
+            found = self._needs[key] = needs(plan, node_id, self._evaluator)
+        return found
+
+
+def _small(value: Any, budget: int) -> int:
+    """What is left of the budget after the value; not positive if the value is larger."""
+    if isinstance(value, str):
+        return budget - len(value)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            budget = _small(item, budget - len(key) - 4)
+            if budget <= 0:
+                return 0
+        return budget
+    if isinstance(value, list):
+        for item in value:
+            budget = _small(item, budget - 2)
+            if budget <= 0:
+                return 0
+        return budget
+    return budget - 8

@@ -1,0 +1,150 @@
+"""From one resolved node key to what is ready because of it: arrivals at joins, and dead paths."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flowcraft.distributed.runs import Run
+from flowcraft.distributed.services import Services
+from flowcraft.distributed.times import iso
+from flowcraft.engine.resolution import (
+    Join,
+    JoinStates,
+    Wave,
+    join_state,
+    predecessors,
+    recorded_states,
+    skip_path,
+)
+from flowcraft.ports import Arrival, Commit, JoinArrival
+from flowcraft.ports.errors import BackendUnavailableError, ConflictError
+from flowcraft.records import NodeRecord
+
+CHUNK = 80
+"""Skip records of one commit; a batch may hold 100 operations."""
+
+
+@dataclass(slots=True)
+class Routed:
+    """What a resolved node key made ready.
+
+    Attributes:
+        ready: Nodes to signal, in the order of the edges.
+        skipped: How many node keys were skipped on the way.
+        ended: The run's end was reached.
+    """
+
+    ready: list[str] = field(default_factory=list)
+    skipped: int = 0
+    ended: bool = False
+
+
+class Router:
+    """Makes the arrivals of one delivery's node keys; session is the token of its own last commit."""
+
+    __slots__ = ("_run", "_services", "_token", "session")
+
+    def __init__(self, services: Services, run: Run, token: str, session: str) -> None:
+        self._services = services
+        self._run = run
+        self._token = token
+        self.session = session
+
+    async def route(self, wave: Wave) -> Routed:
+        """Make all arrivals that follow from a wave whose records are committed, dead paths included."""
+        routed = Routed(ready=list(wave.ready), skipped=len(wave.skipped), ended=wave.ended)
+        pending: Sequence[JoinStates] = wave.joins
+        while pending:
+            if len(pending) == 1:
+                answers = [await self._arrive(pending[0])]
+            else:
+                answers = await asyncio.gather(*(self._arrive(join) for join in pending))
+            pending = await self._answered(pending, answers, routed)
+        return routed
+
+    async def _answered(
+        self, joins: Sequence[JoinStates], answers: Sequence[Arrival], routed: Routed
+    ) -> list[JoinStates]:
+        following: list[JoinStates] = []
+        for join, answer in zip(joins, answers, strict=True):
+            if answer in (Arrival.OPEN, Arrival.FIRED):
+                continue
+            if not join.node:
+                routed.ended = True
+            elif answer is Arrival.READY:
+                routed.ready.append(join.node)
+            else:
+                keys, wave = skip_path(self._run.plan, join.node)
+                await self.skip(keys)
+                routed.skipped += len(keys)
+                routed.ended = routed.ended or wave.ended
+                following.extend(wave.joins)
+        return following
+
+    async def skip(self, keys: Sequence[str]) -> None:
+        """Record node keys as skipped; those that are recorded already stay as they are."""
+        for start in range(0, len(keys), CHUNK):
+            records = self.skip_records(keys[start : start + CHUNK])
+            try:
+                self.session = await self._services.facts.commit(self._run.run_id, Commit(create=records))
+            except ConflictError:
+                await self._skip_one_by_one(records)
+
+    def skip_records(self, keys: Sequence[str]) -> list[NodeRecord]:
+        """The records of skipped node keys."""
+        now = iso(self._services.clock.now())
+        return [
+            NodeRecord(
+                key, key, "skipped", finished_at=now, worker=self._services.worker_id, delivery=self._token
+            )
+            for key in keys
+        ]
+
+    async def _skip_one_by_one(self, records: Sequence[NodeRecord]) -> None:
+        for record in records:
+            try:
+                self.session = await self._services.facts.commit(self._run.run_id, Commit(create=[record]))
+            except ConflictError:
+                continue  # an earlier delivery, or reconciliation, recorded it
+
+    async def _arrive(self, join: JoinStates) -> Arrival:
+        """Arrive; an "open" of a new entry or of a small join is checked against the facts.
+
+        A worker that reads with its own commit's token sees every earlier commit of the run, so the last
+        predecessor sees all of them: no join is missed, whatever the coordination store forgot.
+        """
+        try:
+            answer, created = await self._tell(join, join.states)
+        except BackendUnavailableError:
+            return await self._from_facts(join)
+        if answer is not Arrival.OPEN:
+            return answer
+        if not created and join.expected > self._services.settings.check_open_joins_up_to:
+            return answer
+        known = await self._recorded(join)
+        if not known.keys() - join.states.keys():
+            return answer
+        try:
+            return (await self._tell(join, known))[0]
+        except BackendUnavailableError:
+            return _decided(join, known)
+
+    async def _tell(self, join: JoinStates, states: Mapping[str, bool]) -> tuple[Arrival, bool]:
+        return await self._services.coordination.arrive(
+            JoinArrival(self._run.run_id, join.join, join.edge, states, join.expected, join.any_join)
+        )
+
+    async def _from_facts(self, join: JoinStates) -> Arrival:
+        return _decided(join, await self._recorded(join))
+
+    async def _recorded(self, join: JoinStates) -> dict[str, bool]:
+        sources = predecessors(self._run.plan, join)
+        records = await self._services.facts.resolved(self._run.run_id, sources, self.session)
+        return {**recorded_states(self._run.plan, join, records), **join.states}
+
+
+def _decided(join: JoinStates, states: Mapping[str, bool]) -> Arrival:
+    state = join_state(states, join.expected, any_join=join.any_join)
+    return {Join.OPEN: Arrival.OPEN, Join.READY: Arrival.READY, Join.DEAD: Arrival.DEAD}[state]

@@ -1,0 +1,70 @@
+"""Which outgoing edges a completed node takes, decided once and then recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowcraft.engine.inputs import Evaluator, Facts
+from flowcraft.engine.plan import Plan
+from flowcraft.node import NodeResult
+
+
+def choose_edges(
+    plan: Plan, node_id: str, result: NodeResult, facts: Facts, evaluator: Evaluator
+) -> tuple[tuple[int, ...], dict[int, Any]]:
+    """The edges taken, and the values of those with a transform.
+
+    Edges whose action is the result's are tried first; if none of them holds, the edges without action;
+    each only if its condition holds.
+
+    Raises:
+        EvaluationError: a condition or transform cannot be evaluated; the node fails with it.
+    """
+    output, action = result.output, result.action
+    edges = [(position, plan.edges[position]) for position in plan.nodes[node_id].outgoing]
+    if not edges:
+        return (), {}
+    scope: Mapping[str, Any] | None = None
+    taken: list[int] = []
+    for wanted in (action, None) if action is not None else (None,):
+        for position, edge in edges:
+            if edge.action != wanted:
+                continue
+            if edge.condition:
+                scope = scope or _condition_scope(result, facts)
+                if not evaluator.condition(edge.condition, scope):
+                    continue
+            taken.append(position)
+        if taken:
+            break
+    values = {
+        position: evaluator.transform(transform, _transform_scope(output, facts))
+        for position in taken
+        if (transform := plan.edges[position].transform)
+    }
+    return tuple(taken), values
+
+
+def _condition_scope(result: NodeResult, facts: Facts) -> dict[str, Any]:
+    outputs = {key: record.output for key, record in facts.records.items()}
+    run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
+    given = {"output": result.output, "action": result.action}
+    return {
+        **outputs,
+        **run_input,
+        **facts.context,
+        "_outputs": outputs,
+        "result": given,
+        "input": facts.run_input,
+    }
+
+
+def _transform_scope(output: Any, facts: Facts) -> dict[str, Any]:
+    outputs = {key: record.output for key, record in facts.records.items()}
+    run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
+    return {
+        "input": output,
+        "context": {**outputs, **run_input, **facts.context},
+        "result": {"output": output},
+    }
