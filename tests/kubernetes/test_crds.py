@@ -81,10 +81,16 @@ def kubernetes() -> Iterator[Kubernetes]:
     if not (os.environ.get("KUBECONFIG") and shutil.which("kubectl")):
         pytest.skip("no cluster: run through `tests/cluster/cluster exec`")
     cluster = Kubernetes(f"crds-{uuid.uuid4().hex[:8]}")
-    cluster.run("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    cluster.run("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    files = str(ROOT / "crds")
+    # Definitions that a chart has installed belong to its release: they are looked at, never touched.
+    own = not cluster.run("get", "--ignore-not-found", "-o", "name", "-f", files)
+    if own:
+        cluster.run("create", "-f", files)
+    cluster.run("wait", "--for=condition=Established", "--timeout=30s", "-f", files)
     cluster.run("create", "namespace", cluster.namespace)
     yield cluster
+    if own:
+        cluster.run("delete", "-f", files, "--timeout=40s")
     cluster.run("delete", "namespace", cluster.namespace, "--wait=false")
 
 
