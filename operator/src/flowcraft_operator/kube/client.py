@@ -1,0 +1,197 @@
+"""The client: one connection pool to the API server, and the verbs that the operator needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+import kopf
+import orjson
+
+from flowcraft_operator.kube.errors import KubeError, UnauthorizedError, UnavailableError, error_of
+from flowcraft_operator.kube.resources import Resource, resource_of
+
+FIELD_MANAGER: Final = "flowcraft-operator"
+"""Owner of the fields that the operator sets by server-side apply."""
+REQUEST_TIMEOUT_S: Final = 20.0
+RETRY_DELAYS_S: Final = (0.2, 1.0, 3.0)
+"""Pauses between tries of one request; longer outages are the caller's to wait out."""
+CONNECTIONS: Final = 32
+PAGE: Final = 500
+
+Login = Callable[[], kopf.ConnectionInfo | None]
+
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class KubeClient:
+    """Speaks to one API server; every method raises the errors of `kube.errors`."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+        self.writes = 0
+        """Requests so far that may have changed an object."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """Read one object."""
+        return await self._request("GET", resource.path(namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, label_selector: str = ""
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Read all objects, in pages; those of one namespace or of all."""
+        query = {"limit": str(PAGE)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        while True:
+            page = await self._request("GET", resource.path(namespace), query=query)
+            for item in page.get("items") or ():
+                yield item
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Make an object that the operator owns what the manifest says (server-side apply, forced)."""
+        metadata = manifest["metadata"]
+        path = resource_of(manifest).path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._request("PATCH", path, manifest, query=query, content_type=_APPLY_PATCH)
+
+    async def create(self, resource: Resource, namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; ``ConflictError`` if there is one of this name."""
+        return await self._request("POST", resource.path(namespace), manifest)
+
+    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        """Delete an object."""
+        await self._request("DELETE", resource.path(namespace, name))
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, status: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Replace the whole status of the object of this uid.
+
+        A JSON patch, because a merge patch cannot write a null: an output may hold one. ``RejectedError`` if
+        the object of this name is another one meanwhile.
+        """
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        return await self._patch(resource, namespace, name, operations, subresource="status")
+
+    async def set_finalizers(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        finalizers: Sequence[str],
+        *,
+        resource_version: str,
+    ) -> dict[str, Any]:
+        """Replace the finalizers; ``ConflictError`` if the object changed since that version."""
+        body = {"metadata": {"finalizers": list(finalizers), "resourceVersion": resource_version}}
+        path = resource.path(namespace, name)
+        return await self._request("PATCH", path, body, content_type=_MERGE_PATCH)
+
+    async def patch_merge(
+        self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Change some fields of an object."""
+        return await self._request("PATCH", resource.path(namespace, name), body, content_type=_MERGE_PATCH)
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens them again."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _patch(
+        self, resource: Resource, namespace: str, name: str, operations: Any, *, subresource: str
+    ) -> dict[str, Any]:
+        path = resource.path(namespace, name, subresource)
+        return await self._request("PATCH", path, operations, content_type=_JSON_PATCH)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """One request, tried again where that is harmless; every verb used here may be repeated."""
+        if method != "GET":
+            self.writes += 1
+        logged_in_again = False
+        for delay_s in (*RETRY_DELAYS_S, None):
+            try:
+                return await self._send(method, path, body, query, content_type)
+            except UnauthorizedError:
+                if logged_in_again:
+                    raise
+                logged_in_again = True
+                await self.close()
+            except UnavailableError as error:
+                if delay_s is None:
+                    raise
+                await asyncio.sleep(max(delay_s, error.retry_after_s))
+        raise UnavailableError("the API server refuses the operator's credentials")  # pragma: no cover
+
+    async def _send(
+        self, method: str, path: str, body: Any, query: Mapping[str, str] | None, content_type: str
+    ) -> dict[str, Any]:
+        session = await self._opened()
+        data = None if body is None else orjson.dumps(body)
+        headers = {"Content-Type": content_type} if body is not None else None
+        try:
+            async with session.request(method, path, params=query, data=data, headers=headers) as answer:
+                content = await answer.read()
+                if answer.status >= 400:
+                    raise error_of(
+                        answer.status, _decoded(content), retry_after=answer.headers.get("Retry-After")
+                    )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(
+                f"the API server cannot be reached: {error or type(error).__name__}"
+            ) from error
+        decoded = _decoded(content)
+        return decoded if isinstance(decoded, dict) else {}
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._session is None:
+                self._session = _session(self._login())
+            return self._session
+
+
+def login() -> kopf.ConnectionInfo | None:
+    """The pod's own service account, or the kubeconfig of whoever runs the operator by hand."""
+    settings = kopf.OperatorSettings()
+    return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+
+
+def _session(connection: kopf.ConnectionInfo | None) -> aiohttp.ClientSession:
+    if connection is None:
+        raise KubeError("no Kubernetes to log in to: run in a pod, or set KUBECONFIG")
+    return aiohttp.ClientSession(
+        base_url=connection.server,
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=connection.as_ssl_context()),
+        headers={**connection.as_http_headers(), "Accept": "application/json", "User-Agent": FIELD_MANAGER},
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+    )
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content) if content else None
+    except orjson.JSONDecodeError:
+        return {"message": content[:200].decode(errors="replace").strip()}

@@ -1,0 +1,88 @@
+"""When a run's status is worth a write, and what of it is worth an Event. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from flowcraft_api.conditions import condition_of
+from flowcraft_api.run_status import differs_only_in_display, reason_of
+from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
+from flowcraft_operator.planning.notices import Notice
+
+WRITE_EVERY: Final = timedelta(seconds=10)
+"""Whatever is no change of phase or condition is written at most this often for each run."""
+DURATION_GROWTH: Final = 0.1
+"""DURATION alone is written anew when it grew by this share: a run that waits for days costs few writes."""
+
+
+def write_due_at(
+    previous: WorkflowRunStatus | None,
+    status: WorkflowRunStatus,
+    written_at: datetime | None,
+    now: datetime,
+) -> datetime | None:
+    """When a status is to be written: now, later, or (None) never as it is.
+
+    Args:
+        previous: What was written last.
+        status: What would be written now.
+        written_at: When something was written last; None if not by this process.
+        now: The present.
+    """
+    if previous == status:
+        return _display_due_at(status, now, now)
+    if previous is None or _state(previous) != _state(status):
+        return now
+    if differs_only_in_display(previous, status):
+        progressed = previous.progress != status.progress
+        return _display_due_at(status, written_at or now, now, progressed=progressed)
+    return now if written_at is None else max(now, written_at + WRITE_EVERY)
+
+
+def run_notices(previous: WorkflowRunStatus | None, status: WorkflowRunStatus) -> Iterator[Notice]:
+    """Events of a change: a new phase, and every new obstacle."""
+    before = previous.phase if previous is not None else None
+    if status.phase is not before and status.phase not in (RunPhase.PENDING, RunPhase.RUNNING):
+        yield _ending(status) if status.phase.is_final else _pausing(status)
+    if status.phase is RunPhase.RUNNING and before in (None, RunPhase.PENDING):
+        yield Notice("Accepted", "The run was taken into the backend.")
+    after = condition_of(status.conditions, "Accepted")
+    earlier = condition_of(previous.conditions, "Accepted") if previous is not None else None
+    if after is None or after.reason in {"Pending", "Accepted"} or status.phase.is_final:
+        return
+    if earlier is None or earlier.reason != after.reason:
+        yield Notice(after.reason, after.message, "Warning")
+
+
+def _state(status: WorkflowRunStatus) -> Sequence[object]:
+    """What is told at once when it changes."""
+    conditions = tuple((each.type, each.status, each.reason) for each in status.conditions)
+    return (status.phase, conditions, status.observed_generation, status.run_id)
+
+
+def _display_due_at(
+    status: WorkflowRunStatus, since: datetime, now: datetime, *, progressed: bool = False
+) -> datetime | None:
+    """When DURATION or PROGRESS alone is worth a write; never for a run that has ended or waits to begin."""
+    if status.started_at is None or status.phase.is_final:
+        return None
+    grown = (now - status.started_at) * DURATION_GROWTH
+    return since + (WRITE_EVERY if progressed else max(WRITE_EVERY, grown))
+
+
+def _ending(status: WorkflowRunStatus) -> Notice:
+    summary = condition_of(status.conditions, "Succeeded")
+    message = summary.message if summary is not None else ""
+    if status.phase is RunPhase.SUCCEEDED:
+        took = f" in {status.duration}" if status.duration else ""
+        return Notice("Succeeded", f"The run is complete{took}.")
+    return Notice(
+        reason_of(status) or status.phase.value, message or f"The run is {status.phase.value}.", "Warning"
+    )
+
+
+def _pausing(status: WorkflowRunStatus) -> Notice:
+    summary = condition_of(status.conditions, "Succeeded")
+    return Notice(status.phase.value, summary.message if summary is not None else "")
