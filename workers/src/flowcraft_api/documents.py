@@ -45,8 +45,8 @@ class StatusModel(BaseModel):
     def to_document(self) -> dict[str, Any]:
         """The JSON form that is written to the API server: camelCase, without what is not known.
 
-        Write it whole (a JSON patch that sets `/status`, or PUT): a merge patch leaves behind what is no longer
-        known, and drops null values inside an output.
+        Write it whole (a JSON patch that sets `/status`, or PUT): a merge patch leaves behind what is no
+        longer known, and drops null values inside an output.
         """
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
