@@ -17,7 +17,7 @@ from .control_plane import ControlPlane, addons
 from .namespaces import check_call, wait_until
 from .node import SANDBOX_IMAGE, Node
 from .programs import Programs, locked, say
-from .settings import HOST_ADDRESS, ClusterError, Settings
+from .settings import ADDRESS_VARIABLE, HOST_ADDRESS, ClusterError, Settings
 
 BUSYBOX_IMAGE = "localhost/busybox:1"
 
@@ -140,7 +140,11 @@ class LocalKubernetes:
     def environment(self) -> dict[str, str]:
         """What `command` needs: `kubectl` and `helm` on the path, and the configuration."""
         path = f"{self._programs.folder}:{os.environ.get('PATH', os.defpath)}"
-        return {"PATH": path, "KUBECONFIG": str(self._settings.kubeconfig)}
+        return {
+            "PATH": path,
+            "KUBECONFIG": str(self._settings.kubeconfig),
+            ADDRESS_VARIABLE: self.host_address,
+        }
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl as the administrator and return its output.

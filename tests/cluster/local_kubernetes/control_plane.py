@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from .beside import service_beside
 from .namespaces import PROGRAMS, STATE
 from .node import PKI, Node
 from .settings import DNS_SERVICE_IP, HOST_ADDRESS, SERVICE_NETWORK, Settings
@@ -140,35 +141,6 @@ _COREFILE = f""". {{
 """
 
 
-def service_beside_cluster(
-    name: str, namespace: str, ports: list[dict[str, object]], **spec: object
-) -> list[dict[str, object]]:
-    """A Service whose one endpoint is the host's address: pods reach a server beside the cluster by its name.
-
-    Args:
-        name: The Service's name.
-        namespace: Where it lives.
-        ports: Ports as a Service lists them (`name`, `port`, `protocol`), the same on the host.
-        spec: Further fields of the Service.
-    """
-    service: dict[str, object] = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"ports": ports, **spec},
-    }
-    labels = {"kubernetes.io/service-name": name}
-    endpoints: dict[str, object] = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "addressType": "IPv4",
-        "metadata": {"name": f"{name}-host", "namespace": namespace, "labels": labels},
-        "endpoints": [{"addresses": [HOST_ADDRESS]}],
-        "ports": ports,
-    }
-    return [service, endpoints]
-
-
 def addons() -> str:
     """What the API server must know of the parts outside it: two roles, and where DNS is (a JSON list)."""
     lists: list[object] = [
@@ -188,7 +160,7 @@ def addons() -> str:
             "rules": lists,
         },
         _binding("system:coredns", "system:coredns", "system:coredns"),
-        *service_beside_cluster("kube-dns", "kube-system", dns_ports, clusterIP=DNS_SERVICE_IP),
+        *service_beside(HOST_ADDRESS, "kube-dns", "kube-system", dns_ports, clusterIP=DNS_SERVICE_IP),
     ]
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .namespaces import check_call
 from .programs import say
-from .settings import ClusterError, Settings
+from .settings import ADDRESS_VARIABLE, ClusterError, Settings
 
 
 def docker_runs() -> bool:
@@ -103,7 +103,7 @@ class KindCluster:
 
     def environment(self) -> dict[str, str]:
         """The configuration for kubectl and helm."""
-        return {"KUBECONFIG": str(self._settings.kubeconfig)}
+        return {"KUBECONFIG": str(self._settings.kubeconfig), ADDRESS_VARIABLE: self.host_address}
 
     def kill(self, part: str, number: int = 1) -> None:
         """Kill a process of a node by its name; systemd or the kubelet brings it back."""

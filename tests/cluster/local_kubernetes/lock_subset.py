@@ -1,6 +1,6 @@
 """The part of the workspace's lock that some distributions need to run, by the lock's own `# via` notes.
 
-A program too: ``lock_subset.py requirements.lock flowcraft-runtime`` prints it (the Dockerfiles use that).
+A program too, for the Dockerfiles: ``lock_subset.py requirements.lock flowcraft-runtime`` prints it.
 """
 
 from __future__ import annotations
@@ -36,25 +36,38 @@ def entries(lock: str) -> Iterator[Entry]:
         yield Entry(name[0], f"{text}\n", wanted_by)
 
 
-def subset(lock: str, distributions: Iterable[str]) -> str:
-    """The lock's entries that are wanted by `distributions`, or by what these want, and so on.
+def subset(lock: str, wanted: Iterable[str], *, beyond: Iterable[str] = ()) -> str:
+    """The lock's entries that `wanted` need, and what these need, and so on.
+
+    Args:
+        lock: The lock's text.
+        wanted: Distributions, ours or a locked one; a locked one is part of the answer itself.
+        beyond: Distributions whose needs are there already, and are left out.
 
     Raises:
-        ValueError: A distribution wants nothing: its name is wrong, or the lock carries no notes.
+        ValueError: A distribution needs nothing: its name is wrong, or the lock carries no notes.
     """
     everything = list(entries(lock))
-    roots = set(distributions)
-    unknown = roots - {name for entry in everything for name in entry.wanted_by}
+    names = _reached(everything, wanted) - _reached(everything, beyond)
+    return "".join(entry.text for entry in everything if entry.name in names)
+
+
+def _reached(everything: list[Entry], roots: Iterable[str]) -> set[str]:
+    reached = set(roots)
+    unknown = reached - {name for entry in everything for name in entry.wanted_by}
     if unknown:
         raise ValueError(f"nothing in the lock is there for {', '.join(sorted(unknown))}")
-    reached = set(roots)
-    while True:
-        more = {entry.name for entry in everything if entry.wanted_by & reached} - reached
-        if not more:
-            break
+    while more := {entry.name for entry in everything if entry.wanted_by & reached} - reached:
         reached |= more
-    return "".join(entry.text for entry in everything if entry.name in reached)
+    return reached
+
+
+def main(arguments: list[str]) -> None:
+    """Print a subset: LOCK NAME... [--beyond NAME...]."""
+    lock, *names = arguments
+    cut = names.index("--beyond") if "--beyond" in names else len(names)
+    sys.stdout.write(subset(Path(lock).read_text(), names[:cut], beyond=names[cut + 1 :]))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(subset(Path(sys.argv[1]).read_text(), sys.argv[2:]))
+    main(sys.argv[1:])

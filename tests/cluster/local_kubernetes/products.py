@@ -1,7 +1,7 @@
 """The project's images for the local cluster: operator, worker base, and a worker with the shop example.
 
-Three layers each: a base, the locked third-party packages, our own sources. The first two are kept
-by the hash of their inputs, so that a change of ours costs seconds. With Docker the Dockerfiles make the same.
+Three layers each: a base, the locked third-party packages, our own sources. The first two are kept by a hash
+of their inputs, so that a change of ours costs seconds. With Docker the Dockerfiles make the same.
 """
 
 from __future__ import annotations
@@ -85,14 +85,12 @@ class ImageBuilder:
         """
         self._root.build()
         with locked(self._cache / "layers.lock"):
-            root = self._kept(f"root-{self._root.key}", self._root.folder, "")
-            packages = {
-                names: self._packages(names) for names in {tuple(one.distributions) for one in products}
-            }
+            root = self._root.layer()
+            packages = [self._packages(product.distributions) for product in products]
         return [
             Image(
                 product.reference,
-                [root, *packages[tuple(product.distributions)], *self._own(product)],
+                [root, *third_party, *self._own(product)],
                 ImageConfiguration(
                     environment=_ENVIRONMENT,
                     command=product.command,
@@ -100,29 +98,26 @@ class ImageBuilder:
                     folder=f"/{_APP_FOLDER}",
                 ),
             )
-            for product in products
+            for product, third_party in zip(products, packages, strict=True)
         ]
 
-    def _packages(self, distributions: tuple[str, ...]) -> list[Layer]:
+    def _packages(self, distributions: Sequence[str]) -> list[Layer]:
         """Third-party layers: those of the first distribution, then what each further one adds."""
         lock = (self._clone / "requirements.lock").read_text()
-        layers: list[Layer] = []
-        below = ""
-        for count in range(1, len(distributions) + 1):
-            wanted = subset(lock, [_DISTRIBUTION_NAMES[name] for name in distributions[:count]])
-            added = _difference(wanted, below)
-            below = wanted
-            key = hashlib.sha256(
-                f"{self._root.key}\n{added}\n{Path(__file__).read_text()}".encode()
-            ).hexdigest()
-            name = f"packages-{key[:16]}"
-            if not (self._cache / f"{name}.tar").exists():
-                with tempfile.TemporaryDirectory(dir=self._work) as folder:
-                    self._install(added, Path(folder))
-                    layers.append(self._kept(name, Path(folder), PRODUCT_FOLDER))
-            else:
-                layers.append(Layer.of(self._cache / f"{name}.tar"))
-        return layers
+        names = [_DISTRIBUTION_NAMES[folder] for folder in distributions]
+        return [
+            self._package_layer(subset(lock, [name], beyond=names[:position]))
+            for position, name in enumerate(names)
+        ]
+
+    def _package_layer(self, requirements: str) -> Layer:
+        inputs = f"{self._root.key}\n{requirements}\n{Path(__file__).read_text()}"
+        path = self._cache / f"packages-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.tar"
+        if path.exists():
+            return Layer.of(path)
+        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+            self._install(requirements, Path(folder))
+            return Layer.pack(Path(folder), path, PRODUCT_FOLDER)
 
     def _install(self, requirements: str, target: Path) -> None:
         count = len(re.findall(r"^\w", requirements, re.M))
@@ -164,10 +159,6 @@ class ImageBuilder:
                 raise ClusterError(f"no wheel of {distribution}: {done.stderr.strip()[-500:]}")
         return next(folder.glob("*.whl"))
 
-    def _kept(self, name: str, folder: Path, prefix: str) -> Layer:
-        path = self._cache / f"{name}.tar"
-        return Layer.of(path) if path.exists() else Layer.pack(folder, path, prefix)
-
     def _tool(self, name: str) -> str:
         for folder in (Path(sys.executable).parent, self._clone / ".venv" / "bin"):
             if (folder / name).exists():
@@ -175,19 +166,6 @@ class ImageBuilder:
         raise ClusterError(
             f"{name} lacks: run this with the project's own environment (`make setup` makes it)"
         )
-
-
-def _difference(wanted: str, below: str) -> str:
-    """The lock entries of `wanted` that are not in `below`; an entry starts at a line's beginning."""
-    present = set(below.splitlines())
-    lines: list[str] = []
-    keep = False
-    for line in wanted.splitlines(keepends=True):
-        if not line.startswith(" "):
-            keep = line.rstrip("\n") not in present
-        if keep:
-            lines.append(line)
-    return "".join(lines)
 
 
 def _unpack_wheel(wheel: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .namespaces import check_call
+from .oci import Layer
 from .programs import locked, say
 from .settings import ClusterError
 
@@ -69,6 +70,11 @@ class RootFilesystem:
                 partial.rename(self.folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def layer(self) -> Layer:
+        """It as a layer, kept beside it."""
+        path = self.folder.parent / f"{self.folder.name}.tar"
+        return Layer.of(path) if path.exists() else Layer.pack(self.folder, path)
 
     def python_version(self) -> str:
         """The full version of the Python in it, which markers of requirements may ask for."""

@@ -17,6 +17,8 @@ API_SERVICE_IP = "10.96.0.1"
 DNS_SERVICE_IP = "10.96.0.10"
 HOST_ADDRESS = f"{NODE_NETWORK}.1"
 """Node 1: where the control plane listens, and how pods reach servers started by ``cluster exec``."""
+ADDRESS_VARIABLE = "FLOWCRAFT_CLUSTER_ADDRESS"
+"""Tells a command started by ``cluster exec`` where pods find the servers that it starts."""
 
 
 class ClusterError(Exception):
