@@ -15,7 +15,7 @@ from flowcraft.distributed import header as headers
 from flowcraft.distributed.header import RefusedError, RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
-from flowcraft.distributed.reconciliation import hint, repair
+from flowcraft.distributed.repair import hint, repair
 from flowcraft.linter import require_valid
 from flowcraft.ports import (
     Clock,

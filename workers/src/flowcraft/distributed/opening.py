@@ -10,7 +10,7 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.ending import publish_failed
 from flowcraft.distributed.pinning import Plans, pin
-from flowcraft.distributed.reconciliation import hint
+from flowcraft.distributed.repair import hint
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.engine.plan import Plan

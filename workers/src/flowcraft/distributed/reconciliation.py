@@ -1,12 +1,8 @@
-"""Reconciliation: what all facts of a run imply, written and signalled again; for the runs that are due.
-
-It evaluates no condition and executes nothing: a run is finished by workers, reconciliation only makes sure
-that they look at it. Everything here may be done twice, or by two at once, without harm.
-"""
+"""Reconciliation: the runs of a queue that are due are repaired, finished ones purged after retention."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,212 +10,16 @@ from typing import Any, Final
 import structlog
 
 from flowcraft.distributed import header as headers
-from flowcraft.distributed.ending import Ports, failure, publish_completed, publish_failed
-from flowcraft.distributed.message import Message
+from flowcraft.distributed.ending import Ports
 from flowcraft.distributed.pinning import Plans
-from flowcraft.distributed.services import hint_channel
-from flowcraft.distributed.times import iso, parse_time
-from flowcraft.engine.resolution import Resolution, resolve
-from flowcraft.ports import Commit, HeaderQuery, Stored
-from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PortError, PreconditionFailedError
-from flowcraft.records import NodeRecord
-from flowcraft_api.wire import TERMINAL_STATUSES, AwaitingDocument, HeaderDocument
+from flowcraft.distributed.repair import ALARM_GRACE_S, repair
+from flowcraft.distributed.times import parse_time
+from flowcraft.ports import HeaderQuery, Stored
+from flowcraft.ports.errors import BackendUnavailableError, PortError, PreconditionFailedError
+from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
-ALARM_GRACE_S: Final = 30.0
-"""How late an alarm may be before its message counts as lost."""
-SKIPS_PER_COMMIT: Final = 80
 FULL_PASS_EVERY: Final = 4
 """Every so many thresholds, all active runs are looked at, however recently touched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What one repair of a run did.
-
-    Attributes:
-        signalled: Messages sent.
-        skipped: Skip records written.
-        ended: The run was found at its end, and it was published.
-    """
-
-    signalled: int = 0
-    skipped: int = 0
-    ended: bool = False
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was missing."""
-        return bool(self.signalled or self.skipped or self.ended)
-
-
-_NOTHING = Repair()
-
-
-async def repair(
-    ports: Ports,
-    run_id: str,
-    plans: Plans | None = None,
-    *,
-    may_signal: bool = True,
-    alarm_grace_s: float = ALARM_GRACE_S,
-) -> Repair:
-    """Derive what is missing of one run, and write or signal it; ``may_signal`` False only writes facts."""
-    stored = await ports.facts.read_header(run_id)
-    if stored is None or headers.is_terminal(stored.document):
-        return _NOTHING
-    if headers.deadline_passed(stored.document, ports.clock.now()):
-        return await _past_deadline(ports, stored)
-    if stored.document.get("status") == "paused":
-        return _NOTHING  # resuming derives and signals at once
-    if not headers.is_pinned(stored.document):
-        return await _start_again(ports, stored) if may_signal else _NOTHING
-    return await _derive(ports, stored, plans or Plans(), may_signal=may_signal, alarm_grace_s=alarm_grace_s)
-
-
-async def _derive(
-    ports: Ports, stored: Stored, plans: Plans, *, may_signal: bool, alarm_grace_s: float
-) -> Repair:
-    run_id = stored.document["runId"]
-    plan = await plans.of(ports.facts, stored.document)
-    records = {found.record.key: found.record async for page in ports.facts.records(run_id) for found in page}
-    resolution = resolve(plan, records)
-    if resolution.failed:
-        await _publish_failure(ports, stored, records, resolution)
-        return Repair(ended=True)
-    await _write_skips(ports, run_id, resolution.skipped)
-    if resolution.ended:
-        await publish_completed(ports, stored, plan, {})
-        await hint(ports, run_id)
-        return Repair(skipped=len(resolution.skipped), ended=True)
-    due = _due(stored.document, records, resolution, ports.clock.now(), alarm_grace_s)
-    held = await _held(ports, run_id, due)
-    missing = [message for message in due if message.node_key not in held] if may_signal else []
-    for message in missing:
-        await ports.queue.send(message.to_body())
-    await _settle(ports, stored, records, resolution, signalled=bool(missing), quiet=not due)
-    if missing:
-        await hint(ports, f"+{run_id}")
-    return Repair(signalled=len(missing), skipped=len(resolution.skipped))
-
-
-async def hint(ports: Ports, run_id: str) -> None:
-    """Tell listeners of the queue that a run's header changed (after ``+``: that it was signalled too)."""
-    try:
-        await ports.coordination.notify(hint_channel(ports.queue_name), run_id)
-    except BackendUnavailableError:
-        return  # a hint only saves time
-
-
-async def _past_deadline(ports: Ports, stored: Stored) -> Repair:
-    message = f"the run did not finish before its deadline {stored.document.get('deadlineAt')}"
-    await publish_failed(ports, stored, reason="DeadlineExceeded", message=message)
-    await hint(ports, stored.document["runId"])
-    return Repair(ended=True)
-
-
-async def _start_again(ports: Ports, stored: Stored) -> Repair:
-    document = stored.document
-    if not document.get("blueprintId"):
-        return _NOTHING  # a hand-written header: only its own messages name a blueprint
-    await ports.queue.send(Message(document["runId"], document["blueprintId"]).to_body())
-    return Repair(signalled=1)
-
-
-async def _publish_failure(
-    ports: Ports, stored: Stored, records: dict[str, NodeRecord], resolution: Resolution
-) -> None:
-    failed = [records[key] for key in resolution.failed]
-    first = failure(failed[0])
-    await publish_failed(
-        ports,
-        stored,
-        reason="NodeFailed",
-        message=f"node {first['nodeKey']} failed: {first['message']}",
-        errors=[failure(record) for record in failed],
-        progress=(resolution.resolved, resolution.total),
-    )
-    await hint(ports, stored.document["runId"])
-
-
-async def _write_skips(ports: Ports, run_id: str, skipped: tuple[str, ...]) -> None:
-    now = iso(ports.clock.now())
-    records = [NodeRecord(key, key, "skipped", finished_at=now) for key in skipped]
-    for start in range(0, len(records), SKIPS_PER_COMMIT):
-        part = records[start : start + SKIPS_PER_COMMIT]
-        try:
-            await ports.facts.commit(run_id, Commit(create=part))
-        except ConflictError:
-            await _write_one_by_one(ports, run_id, part)
-
-
-async def _write_one_by_one(ports: Ports, run_id: str, records: Iterable[NodeRecord]) -> None:
-    for record in records:
-        try:
-            await ports.facts.commit(run_id, Commit(create=[record]))
-        except ConflictError:
-            continue  # somebody skipped it already
-
-
-def _due(
-    header: HeaderDocument,
-    records: dict[str, NodeRecord],
-    resolution: Resolution,
-    now: datetime,
-    alarm_grace_s: float,
-) -> list[Message]:
-    """What should be moving: ready nodes, decided ones, and those whose alarm is overdue."""
-    run_id, blueprint_id = header["runId"], header.get("blueprintId", "")
-    due = [Message(run_id, blueprint_id, key, check=True) for key in resolution.ready]
-    for key in resolution.awaiting:
-        record = records[key]
-        wake_at = parse_time(record.wake_at)
-        overdue = wake_at is not None and wake_at + timedelta(seconds=alarm_grace_s) <= now
-        if record.decision is not None or overdue:
-            due.append(Message(run_id, blueprint_id, key, alarm=True))
-    return due
-
-
-async def _held(ports: Ports, run_id: str, due: list[Message]) -> frozenset[str]:
-    if not due:
-        return frozenset()
-    try:
-        return await ports.coordination.held(run_id, [message.node_key for message in due])
-    except BackendUnavailableError:
-        return frozenset()
-
-
-async def _settle(
-    ports: Ports,
-    stored: Stored,
-    records: dict[str, NodeRecord],
-    resolution: Resolution,
-    *,
-    signalled: bool,
-    quiet: bool,
-) -> None:
-    now = ports.clock.now()
-    awaiting = [awaiting_entry(records[key]) for key in resolution.awaiting]
-    progress = (resolution.resolved, resolution.total)
-    document = headers.settled(stored.document, awaiting, progress, now, quiet=quiet)
-    if signalled:
-        document = headers.repaired(document or stored.document, resolution.resolved, now)
-    if document is None:
-        return
-    try:
-        await ports.facts.replace_header(stored, document)
-    except PreconditionFailedError:
-        return  # whoever changed it knows more
-    await hint(ports, stored.document["runId"])
-
-
-def awaiting_entry(record: NodeRecord) -> AwaitingDocument:
-    """The entry of an awaiting record in the header's list."""
-    return {
-        "nodeKey": record.key,
-        "kind": record.kind or "wait",
-        "since": record.started_at,
-        "until": record.wake_at,
-    }
 
 
 @dataclass(frozen=True, slots=True)
