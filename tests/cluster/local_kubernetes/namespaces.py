@@ -219,16 +219,16 @@ class Namespaces:
         return found[0]
 
 
-def check_call(command: list[str], *, stdin: str | BinaryIO = "") -> str:
+def check_call(command: list[str], *, stdin: str | BinaryIO = "", folder: Path | None = None) -> str:
     """Run a command and return its output; `stdin` is a text, or an open file.
 
     Raises:
         ClusterError: It failed; the message ends with what it said.
     """
     done = (
-        subprocess.run(command, input=stdin.encode(), capture_output=True, check=False)
+        subprocess.run(command, cwd=folder, input=stdin.encode(), capture_output=True, check=False)
         if isinstance(stdin, str)
-        else subprocess.run(command, stdin=stdin, capture_output=True, check=False)
+        else subprocess.run(command, cwd=folder, stdin=stdin, capture_output=True, check=False)
     )
     if done.returncode:
         raise ClusterError(f"{shlex.join(command)[:300]}: {done.stderr.decode().strip()[-800:]}")

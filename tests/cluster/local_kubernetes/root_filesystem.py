@@ -97,16 +97,7 @@ class RootFilesystem:
             (target / "usr" / link).mkdir(parents=True, exist_ok=True)
             (target / link).symlink_to(f"usr/{link}")
         with tempfile.TemporaryDirectory(dir=target.parent) as downloads:
-            names = sorted(_closure(_ROOTS))
-            done = subprocess.run(
-                ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *names],
-                cwd=downloads,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise ClusterError(f"apt-get download failed: {done.stderr.strip()[-500:]}")
+            _download(_ROOTS, Path(downloads))
             for package in sorted(Path(downloads).glob("*.deb")):
                 contents = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
                 extract = ["tar", "-x", "-C", str(target), "--keep-directory-symlink", "--no-same-owner"]
@@ -118,10 +109,22 @@ class RootFilesystem:
 _PRINT_VERSION = "import platform; print(platform.python_version())"
 
 
+def _download(roots: Iterable[str], folder: Path) -> None:
+    """Fetch the packages that `roots` need, as files.
+
+    Raises:
+        ClusterError: A package cannot be had.
+    """
+    fetch = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root"]
+    try:
+        check_call([*fetch, *_closure(roots)], folder=folder)
+    except ClusterError:  # there are no package lists yet, or they name what is gone
+        check_call(["apt-get", "update", "-qq"])
+        check_call([*fetch, *_closure(roots)], folder=folder)
+
+
 def _closure(roots: Iterable[str]) -> set[str]:
     """The packages needed to run, first alternatives first, without those needed only to install."""
-    if not _depends(["python3"]):  # no package lists on this machine yet
-        check_call(["apt-get", "update", "-qq"])
     found: set[str] = set()
     level = set(roots)
     while level:
