@@ -36,14 +36,6 @@ class ProgressDocument(TypedDict):
     total: int
 
 
-class BlockedDocument(TypedDict):
-    """Why no worker takes an accepted run, in one CamelCase word and one sentence, and since when."""
-
-    reason: str
-    message: str
-    since: str
-
-
 class RepairsDocument(TypedDict):
     """How often reconciliation has signalled the run without progress, and when last."""
 
@@ -94,7 +86,6 @@ class HeaderDocument(TypedDict, total=False):
     ttlAfterFinishedS: float | None
     awaiting: list[AwaitingDocument]
     progress: ProgressDocument
-    blocked: BlockedDocument
     repairs: RepairsDocument
     adopted: bool
     """Created from a header that a hand-written client left without partition key."""

@@ -77,7 +77,10 @@ class Custody:
     # ---- claims ----
 
     async def claim(self, key: str, *, activity: int = 0) -> Claim:
-        """Claim a node key for this delivery. Without the store, work may be done twice; a record counts once."""
+        """Claim a node key for this delivery.
+
+        Without the store, work may be done twice; a record counts once.
+        """
         lease_s = 2 * self._services.settings.visibility_timeout_s
         request = ClaimRequest(self.run_id, key, self.token, lease_s, activity)
         try:
@@ -94,7 +97,8 @@ class Custody:
         Gives the run's count of open obligations; None where there was nothing to tell, or nobody to ask.
         """
         ledger, self.ledger = self.ledger, Ledger()
-        done, released = list(ledger.passed), []
+        done = list(ledger.passed)
+        released: list[str] = []
         if ledger.current:
             (released if parked else done).append(ledger.current)
         if not (done or released or hint):

@@ -110,7 +110,7 @@ def pinned(
         document["blueprint"] = blueprint.to_dict()
     document.setdefault("queue", queue)
     document.setdefault("startedAt", iso(now))
-    document.pop("blocked", None)
+    _unblock(document)
     return cast("HeaderDocument", document)
 
 
@@ -149,7 +149,7 @@ def ended(
     document["finishedAt"] = iso(now)
     document.pop("awaiting", None)
     document.pop("nextCheck", None)
-    document.pop("blocked", None)
+    _unblock(document)
     if output is not None:
         document["output"] = output
     if errors:
@@ -267,16 +267,21 @@ def settled(
 
 def blocked(header: HeaderDocument, reason: str, message: str, now: datetime) -> HeaderDocument | None:
     """The header that says why no worker takes the run; None if it says so already."""
-    if is_terminal(header) or header.get("blocked", {}).get("message") == message:
+    if is_terminal(header) or header.get("message") == message:
         return None
     document = _changed(header, now)
-    document["blocked"] = {"reason": reason, "message": message, "since": iso(now)}
+    document["reason"], document["message"] = reason, message
     return cast("HeaderDocument", document)
 
 
 def touched(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     """The header with only its ``lastUpdated`` moved."""
     return None if is_terminal(header) else cast("HeaderDocument", _changed(header, now))
+
+
+def _unblock(document: dict[str, Any]) -> None:
+    document.pop("reason", None)
+    document.pop("message", None)
 
 
 def _changed(header: HeaderDocument, now: datetime) -> dict[str, Any]:
