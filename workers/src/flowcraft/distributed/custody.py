@@ -81,7 +81,7 @@ class Custody:
 
         Without the store, work may be done twice; a record counts once.
         """
-        lease_s = 2 * self._services.settings.visibility_timeout_s
+        lease_s = self._services.settings.visibility_timeout_s
         request = ClaimRequest(self.run_id, key, self.token, lease_s, activity)
         try:
             answer = await self._services.coordination.claim(request)
@@ -130,9 +130,7 @@ class Custody:
         except DeliveryLostError:
             self.lost = True
         if self.ledger.claims:
-            await self._services.coordination.renew(
-                self.run_id, self.ledger.claims, self.token, 2 * timeout_s
-            )
+            await self._services.coordination.renew(self.run_id, self.ledger.claims, self.token, timeout_s)
 
     async def give_back(self, delay_s: float, *, counts: bool = False) -> None:
         """Let somebody act on the node key reached after a delay.

@@ -147,7 +147,7 @@ class Job:
         if claim is Claim.DONE:
             await self._finish()
         else:
-            await self.give_back(self._jittered(self._services.settings.visibility_timeout_s / 4))
+            await self.give_back(self._jittered(self._services.settings.visibility_timeout_s / 6))
         return False
 
     # ---- after a turn ----

@@ -19,7 +19,8 @@ class WorkerSettings:
 
     Attributes:
         concurrency: Messages it holds at once.
-        visibility_timeout_s: How long a message is hidden; renewed at a third of it.
+        visibility_timeout_s: How long a message is hidden and its claims are leased; both are renewed at a third
+            of it, so that the work of a worker that died is taken up after about this time.
         max_deliveries: Unexplained deliveries after which a node key fails as poison.
         idle_min_s: First pause after an empty receive.
         idle_warm_s: Longest pause while warm (within a minute of the last message).
@@ -35,7 +36,7 @@ class WorkerSettings:
     """
 
     concurrency: int = 16
-    visibility_timeout_s: float = 60.0
+    visibility_timeout_s: float = 30.0
     max_deliveries: int = 5
     idle_min_s: float = 0.05
     idle_warm_s: float = 1.0
