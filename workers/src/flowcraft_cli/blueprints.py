@@ -1,0 +1,98 @@
+"""The blueprints that a command is pointed at: files, manifests, or an application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcraft_cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from flowcraft.app import App
+    from flowcraft.blueprint import Blueprint
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A blueprint and where it stands, for messages."""
+
+    where: str
+    blueprint: Blueprint
+
+
+def in_files(files: list[Path]) -> Iterator[Place]:
+    """The blueprints of files: a blueprint as JSON or YAML, or manifests with one inline.
+
+    Raises:
+        UsageError: a file cannot be read.
+        BlueprintError: one is no blueprint.
+        ManifestError: a manifest is not what it should be.
+    """
+    for file in files:
+        for document in _documents(file):
+            if "apiVersion" in document and "kind" in document:
+                yield from _in_manifest(file, document)
+            else:
+                from flowcraft.blueprint import Blueprint
+
+                yield Place(str(file), Blueprint.from_dict(document))
+
+
+def in_app(app: App, blueprint_id: str | None = None, version: str | None = None) -> Iterator[Place]:
+    """The blueprints of an application: all versions of all, of one, or one version.
+
+    Raises:
+        UsageError: there is none of that id and version.
+    """
+    known = app.blueprints
+    ids = list(known) if blueprint_id is None else [blueprint_id]
+    found = False
+    for each in ids:
+        for known_version in known.versions(each):
+            if version is not None and known_version != version:
+                continue
+            blueprint = known.find(each, known_version)
+            if blueprint is not None:
+                found = True
+                yield Place(f"{app.name}: {each}" + (f" {known_version}" if known_version else ""), blueprint)
+    if not found and blueprint_id is not None:
+        wanted = blueprint_id + (f" version {version}" if version else "")
+        raise UsageError(
+            f"app {app.name} has no blueprint {wanted}; it has {', '.join(sorted(known)) or 'none'}"
+        )
+
+
+def _documents(file: Path) -> Iterator[Mapping[str, Any]]:
+    import yaml
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        ) from None
+    try:
+        found = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"{file} is neither JSON nor YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
+    for document in found:
+        if not isinstance(document, Mapping):
+            raise UsageError(f"{file}: a blueprint is an object with id, nodes and edges")
+        yield document
+
+
+def _in_manifest(file: Path, document: Mapping[str, Any]) -> Iterator[Place]:
+    from flowcraft.blueprint import Blueprint
+    from flowcraft_api.manifest import parse_worker_pool, parse_workflow_run
+
+    if document["kind"] == "FlowcraftWorkerPool":
+        parse_worker_pool(document)
+        return
+    run = parse_workflow_run(document)
+    if run.spec.blueprint.inline is not None:
+        where = f"{file}: {run.metadata.name}: blueprint.inline"
+        yield Place(where, Blueprint.from_dict(run.spec.blueprint.inline))

@@ -1,0 +1,68 @@
+"""`flowcraft decide`: the answer to a waiting node."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from flowcraft_cli import options
+from flowcraft_cli.commands.start import parse_json
+from flowcraft_cli.settings import Settings
+from flowcraft_cli.usage import OK
+
+EXAMPLES = (
+    "flowcraft decide order-1003 approve --action approved",
+    'flowcraft decide order-1003 approve --action approved --output \'{"by": "ada"}\'',
+)
+
+
+def decide(  # noqa: PLR0917  each is an option
+    run: options.Run,
+    node_key: Annotated[
+        str,
+        typer.Argument(
+            metavar="NODE_KEY", help="The waiting node, as `flowcraft describe` shows it.", show_default=False
+        ),
+    ],
+    action: Annotated[
+        str | None, typer.Option("--action", help="The node's action: it selects edges.", show_default=False)
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option("--output", metavar="JSON", help="The node's output, or @FILE.", show_default=False),
+    ] = None,
+    backend: options.Backend = None,
+    db: options.Db = None,
+    queue: options.Queue = None,
+    form: Annotated[options.OutputFormat, typer.Option("-o", help="How to print the run.")] = (
+        options.OutputFormat.TABLE
+    ),
+) -> int:
+    """Answer a node that waits for a decision, and let its run go on.
+
+    The same answer given again changes nothing; another one is refused. A worker of the queue takes the run
+    on: on one machine, `flowcraft worker`.
+    """
+    settings = Settings.read(backend=backend, db=db, queue=queue)
+    value = None if answer is None else parse_json(answer, "--output")
+    return asyncio.run(_decide(settings, (run, node_key), (action, value), form))
+
+
+async def _decide(
+    settings: Settings, place: tuple[str, str], answer: tuple[str | None, Any], form: options.OutputFormat
+) -> int:
+    from flowcraft_cli.backend import open_backend
+    from flowcraft_cli.finding import find_run
+    from flowcraft_cli.views import RunView, print_runs
+
+    run, node_key = place
+    action, value = answer
+    async with open_backend(settings) as backend:
+        client = backend.client
+        header = await find_run(client, run, to_change=True)
+        await client.decide(header["id"], node_key, action=action, output=value)
+        view = RunView.of(await client.header(header["id"]), backend.clock.now())
+    print_runs([view], form, single=True)
+    return OK

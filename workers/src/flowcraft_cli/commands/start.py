@@ -1,0 +1,149 @@
+"""`flowcraft start`: a run for the workers of a backend."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowcraft_cli import options
+from flowcraft_cli.settings import Settings
+from flowcraft_cli.usage import OK, RUN_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from flowcraft.distributed.header import RunRequest
+
+EXAMPLES = (
+    "flowcraft start order --input '{\"amount\": 42}'",
+    "flowcraft start order --input @order.json --run-id order-1001 --wait",
+    "flowcraft start order --version 1 --backend azure --queue shop-orders",
+)
+
+
+def start(  # noqa: PLR0913, PLR0917  each is an option
+    blueprint: Annotated[
+        str,
+        typer.Argument(
+            metavar="BLUEPRINT", help="A blueprint's id, known to the workers.", show_default=False
+        ),
+    ],
+    input_text: Annotated[
+        str,
+        typer.Option(
+            "--input", metavar="JSON", help="The run's input: a JSON object, or @FILE (@- is stdin)."
+        ),
+    ] = "{}",
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            "--run-id", metavar="ID", help="The run's id: starting it twice is one run.", show_default=False
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="A name for people, as in the table.", show_default=False)
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version", help="The blueprint's version; by default the starter's.", show_default=False
+        ),
+    ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            "--deadline",
+            metavar="DURATION",
+            help="The run fails after it, for example 1h.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the run has ended.")] = False,
+    backend: options.Backend = None,
+    db: options.Db = None,
+    queue: options.Queue = None,
+    output: options.Output = options.OutputFormat.TABLE,
+) -> int:
+    """Start a run for the workers of a backend; print its id.
+
+    With `-o json` or `-o yaml`, the run itself is printed. The workers run elsewhere: `flowcraft worker`, or
+    a pool on a cluster.
+    """
+    import uuid
+
+    from flowcraft.distributed.header import RunRequest
+
+    settings = Settings.read(backend=backend, db=db, queue=queue)
+    request = RunRequest(
+        run_id=run_id or str(uuid.uuid4()),
+        blueprint_id=blueprint,
+        version=version,
+        input=parse_object(input_text, "--input"),
+        name=name,
+        deadline_s=_seconds(deadline),
+    )
+    return asyncio.run(_start(settings, request, output, wait=wait))
+
+
+async def _start(settings: Settings, request: RunRequest, output: options.OutputFormat, *, wait: bool) -> int:
+    from flowcraft_cli.backend import open_backend
+    from flowcraft_cli.commands.watch import follow
+    from flowcraft_cli.views import RunView, print_runs, put
+
+    async with open_backend(settings) as backend:
+        await backend.client.start(request)
+        header = await backend.client.header(request.run_id)
+        view = RunView.of(header, backend.clock.now())
+        if wait:
+            view = await follow(backend, request.run_id)
+        if output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE):
+            put(request.run_id)
+        else:
+            print_runs([view], output, single=True)
+        return RUN_FAILED if view.failed else OK
+
+
+def parse_object(text: str, option: str) -> dict[str, Any]:
+    """A JSON object, or that of a file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    value = parse_json(text, option)
+    if not isinstance(value, dict):
+        raise UsageError(f"{option} must be a JSON object such as '{{\"amount\": 42}}'")
+    return value
+
+
+def parse_json(text: str, option: str) -> Any:
+    """A JSON value, given as text or as `@FILE`.
+
+    Raises:
+        UsageError: the file cannot be read, or the text is no JSON.
+    """
+    import json
+    import sys
+
+    if text.startswith("@"):
+        try:
+            text = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{option}: {text[1:]} cannot be read ({error})") from None
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise UsageError(f"{option} is no JSON ({error}); write it like '{{\"amount\": 42}}'") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _seconds(deadline: str | None) -> float | None:
+    from flowcraft_api.durations import Duration
+
+    try:
+        return Duration(deadline).seconds if deadline else None
+    except ValueError as error:
+        raise UsageError(f"--deadline: {error}") from None

@@ -1,0 +1,106 @@
+"""`flowcraft watch`: a run as it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from flowcraft_cli import options
+from flowcraft_cli.settings import Settings
+from flowcraft_cli.usage import OK, RUN_FAILED
+
+if TYPE_CHECKING:
+    from flowcraft_cli.backend import Backend
+    from flowcraft_cli.views import RunView
+
+EXAMPLES = ("flowcraft watch order-1001", "flowcraft watch order-1001 -o json")
+LOOK_EVERY_S: Final = 2.0
+"""How often the run is read when no hint tells of a change."""
+
+
+def watch(
+    run: options.Run,
+    backend: options.Backend = None,
+    db: options.Db = None,
+    queue: options.Queue = None,
+    output: options.Output = options.OutputFormat.TABLE,
+) -> int:
+    """Show a run whenever it changes, until it ends.
+
+    On a terminal the row is drawn anew; elsewhere each change is a line. Exits with 1 if the run fails.
+    """
+    settings = Settings.read(backend=backend, db=db, queue=queue)
+    return asyncio.run(_watch(settings, run, output))
+
+
+async def _watch(settings: Settings, run: str, output: options.OutputFormat) -> int:
+    from flowcraft_cli.backend import open_backend
+    from flowcraft_cli.finding import find_run
+
+    async with open_backend(settings) as backend:
+        header = await find_run(backend.client, run)
+        tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
+        show = _Rows(wide=output is options.OutputFormat.WIDE) if tabular else _documents(output)
+        view = await follow(backend, header["id"], show)
+        return RUN_FAILED if view.failed else OK
+
+
+async def follow(backend: Backend, run_id: str, show: Callable[[RunView], None] | None = None) -> RunView:
+    """Follow a run to its end, showing each state that differs from the one before.
+
+    Raises:
+        PortError: the backend refuses or is away.
+    """
+    from flowcraft_cli.changes import Changes
+    from flowcraft_cli.views import RunView
+
+    before: RunView | None = None
+    async with Changes(backend) as changes:
+        while True:
+            view = RunView.of(await backend.client.header(run_id), backend.clock.now())
+            if show and (before is None or _differs(before, view)):
+                show(view)
+                before = view
+            if view.phase.is_final:
+                return view
+            await changes.wait(LOOK_EVERY_S)
+
+
+def _differs(before: RunView, now: RunView) -> bool:
+    """Whether more than the duration changed."""
+    unshown = {"duration": None}
+    return before.status.model_copy(update=unshown) != now.status.model_copy(update=unshown)
+
+
+class _Rows:
+    """Prints the run's row below the heading; on a terminal over the row before."""
+
+    def __init__(self, *, wide: bool) -> None:
+        self._wide = wide
+        self._drawn = 0
+
+    def __call__(self, view: RunView) -> None:
+        from flowcraft_api.table import RUN_COLUMNS, format_table
+        from flowcraft_cli.views import WIDE_COLUMNS, put
+
+        columns = [*RUN_COLUMNS, *(WIDE_COLUMNS if self._wide else ())]
+        lines = format_table(columns, [view.cells(wide=self._wide)]).splitlines()
+        if sys.stdout.isatty() and self._drawn:
+            sys.stdout.write(f"\x1b[{self._drawn}A\x1b[J")
+        elif self._drawn:
+            lines = lines[1:]
+        self._drawn = len(lines)
+        put("\n".join(lines))
+
+
+def _documents(output: options.OutputFormat) -> Callable[[RunView], None]:
+    from flowcraft_cli.views import print_runs, put
+
+    def show(view: RunView) -> None:
+        if output is options.OutputFormat.YAML:
+            put("---")
+        print_runs([view], output, single=True)
+
+    return show

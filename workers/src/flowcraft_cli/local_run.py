@@ -1,0 +1,203 @@
+"""Running manifests on this machine: a worker in this process, until nothing can move any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from flowcraft.app import App
+from flowcraft.blueprint import Blueprint
+from flowcraft.distributed.header import RefusedError, RunRequest
+from flowcraft.distributed.worker import Worker
+from flowcraft.linter import require_valid
+from flowcraft_api.wire import HeaderDocument
+from flowcraft_cli.backend import Backend
+from flowcraft_cli.changes import Changes
+from flowcraft_cli.progress import Progress
+from flowcraft_cli.usage import UsageError
+from flowcraft_cli.views import RunView
+
+if TYPE_CHECKING:
+    from flowcraft_api.resources import WorkflowRun
+
+LOOK_EVERY_S: Final = 1.0
+"""How long a change may go unseen when its hint was lost."""
+
+
+@dataclass(slots=True)
+class LocalRun:
+    """One manifest and the run that stands for it.
+
+    Attributes:
+        manifest: What was asked for.
+        blueprint: The blueprint that it pins.
+        run_id: The run's id.
+        decided: Node keys whose decision in the manifest was given.
+    """
+
+    manifest: WorkflowRun
+    blueprint: Blueprint
+    run_id: str
+    decided: set[str] = field(default_factory=set)
+
+    def request(self) -> RunRequest:
+        """What starts it."""
+        spec, metadata = self.manifest.spec, self.manifest.metadata
+        return RunRequest(
+            run_id=self.run_id,
+            blueprint_id=self.blueprint.id,
+            version=self.blueprint.version,
+            input=dict(spec.input),
+            pool=spec.pool_ref.name,
+            name=metadata.name,
+            namespace=metadata.namespace,
+            deadline_s=spec.deadline.seconds if spec.deadline else None,
+            ttl_after_finished_s=spec.ttl_after_finished.seconds if spec.ttl_after_finished else None,
+            suspended=spec.suspend,
+        )
+
+
+def prepare(manifests: Sequence[WorkflowRun], app: App, run_id: str | None) -> list[LocalRun]:
+    """Check that everything asked for can run here, before anything is started.
+
+    Args:
+        manifests: The WorkflowRuns.
+        app: What this process can run.
+        run_id: The run's id, or the beginning of each run's id where there are several manifests.
+
+    Raises:
+        UsageError: a blueprint is not known here, or is kept in a cluster.
+        BlueprintError: a blueprint given inline has mistakes.
+    """
+    runs = []
+    for manifest in manifests:
+        own_id = str(uuid.uuid4()) if run_id is None else run_id
+        if run_id is not None and len(manifests) > 1:
+            own_id = f"{run_id}-{manifest.metadata.name}"
+        runs.append(LocalRun(manifest, _blueprint(manifest, app), own_id))
+    return runs
+
+
+def _blueprint(manifest: WorkflowRun, app: App) -> Blueprint:
+    source, name = manifest.spec.blueprint, manifest.metadata.name
+    if source.config_map_ref is not None:
+        raise UsageError(
+            f"{name}: a ConfigMap is only there on a cluster; use blueprint.name or blueprint.inline"
+        )
+    if source.inline is not None:
+        blueprint = Blueprint.from_dict(source.inline)
+        require_valid(blueprint, app.registry)
+        return blueprint
+    known = app.blueprints
+    found = known.find(source.name or "", source.version)
+    if found is not None:
+        return found
+    if versions := known.versions(source.name or ""):
+        told = ", ".join(str(version) for version in versions)
+        raise UsageError(
+            f"{name}: app {app.name} has no version {source.version} of {source.name}; it has {told}"
+        )
+    told = ", ".join(sorted(known)) or "none"
+    raise UsageError(f"{name}: app {app.name} has no blueprint {source.name!r}; it has {told}")
+
+
+class LocalRuns:
+    """Starts runs, follows them until nothing can move, and says how they stand."""
+
+    def __init__(self, backend: Backend, runs: Sequence[LocalRun], progress: Progress) -> None:
+        self._backend = backend
+        self._client = backend.client
+        self._runs = runs
+        self._progress = progress
+
+    async def start(self) -> None:
+        """Start every run; one that was started before under its id is only followed.
+
+        Raises:
+            UsageError: a run of that id was started with something else.
+        """
+        for run in self._runs:
+            stored = await self._client.start(run.request(), run.blueprint)
+            _require_same(run, stored.document)
+            if run.manifest.spec.cancel:
+                await self._client.cancel(run.run_id)
+
+    async def follow(self, worker: Worker, stop: asyncio.Event) -> None:
+        """Return when no run can move any more, or when ``stop`` is set.
+
+        Raises:
+            Exception: what ended the worker, which is a defect.
+        """
+        ended = asyncio.create_task(worker.wait())
+        try:
+            async with Changes(self._backend) as changes:
+                while not stop.is_set() and await self._can_move():
+                    if ended.done():
+                        await ended
+                        return
+                    await changes.wait(LOOK_EVERY_S)
+        finally:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+            self._progress.end()
+
+    async def views(self) -> list[RunView]:
+        """How each run stands, in the manifests' order."""
+        now = self._backend.clock.now()
+        return [RunView.of(await self._client.header(run.run_id), now) for run in self._runs]
+
+    async def _can_move(self) -> bool:
+        headers = [await self._client.header(run.run_id) for run in self._runs]
+        decided = False
+        for run, header in zip(self._runs, headers, strict=True):
+            decided = await self._decide(run, header) or decided
+        self._progress.show(headers)
+        return decided or any(moves(header) for header in headers)
+
+    async def _decide(self, run: LocalRun, header: HeaderDocument) -> bool:
+        """Give the manifest's decisions to the nodes that have come to wait for them."""
+        waiting = {entry["nodeKey"] for entry in header.get("awaiting") or ()}
+        given = False
+        for decision in run.manifest.spec.decisions:
+            if decision.node_key in waiting and decision.node_key not in run.decided:
+                run.decided.add(decision.node_key)
+                try:
+                    await self._client.decide(
+                        run.run_id, decision.node_key, action=decision.action, output=decision.output
+                    )
+                    given = True
+                except RefusedError as error:
+                    self._progress.tell(f"{run.manifest.metadata.name}: {error}")
+        return given
+
+
+def moves(header: HeaderDocument) -> bool:
+    """Whether a run goes on by itself: it works, sleeps, or waits for its next attempt."""
+    if header.get("status") == "running":
+        return "blocked" not in header
+    if header.get("status") != "awaiting":
+        return False
+    return any(entry.get("kind") != "wait" for entry in header.get("awaiting") or ())
+
+
+def _require_same(run: LocalRun, document: HeaderDocument) -> None:
+    """An id that is used again means the same run; another input or blueprint under it is a mistake."""
+    asked = {"blueprintHash": run.blueprint.content_hash}
+    if "input" in document:
+        asked["input"] = run.request().input
+    for key, value in asked.items():
+        if document.get(key) != value:
+            what = "input" if key == "input" else "blueprint"
+            raise UsageError(
+                f"run {run.run_id} was started before with another {what}; use another --run-id "
+                f"(it was {_short(document.get(key))})"
+            )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

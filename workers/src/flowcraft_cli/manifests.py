@@ -1,0 +1,69 @@
+"""Manifests: the WorkflowRuns of YAML files, checked as the API server would check them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcraft_cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from flowcraft_api.resources import WorkflowRun
+
+
+def read_runs(files: Sequence[Path]) -> list[WorkflowRun]:
+    """The WorkflowRuns of all files, in order; a file may hold several documents, and pools beside runs.
+
+    Raises:
+        UsageError: a file cannot be read, is no YAML, or there is no WorkflowRun in any.
+        ManifestError: a manifest is not what it should be; the text names the field.
+    """
+    from flowcraft_api.manifest import parse_worker_pool, parse_workflow_run
+
+    runs: list[WorkflowRun] = []
+    for file in files:
+        for document in _documents(file):
+            kind = document.get("kind")
+            if kind == "FlowcraftWorkerPool":
+                parse_worker_pool(document)  # not needed to run here, but a mistake in it is told
+            else:
+                runs.append(parse_workflow_run(document))
+    if not runs:
+        raise UsageError(
+            f"no WorkflowRun in {', '.join(map(str, files))}; give a manifest of `kind: WorkflowRun`"
+        )
+    _require_own_names(runs)
+    return runs
+
+
+def _documents(file: Path) -> list[Mapping[str, Any]]:
+    import yaml
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        ) from None
+    try:
+        found = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{file}{place}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    documents: list[Mapping[str, Any]] = []
+    for document in found:
+        if not isinstance(document, Mapping):
+            raise UsageError(f"{file}: a manifest is an object with apiVersion, kind, metadata and spec")
+        items = document.get("items") if document.get("kind") == "List" else None
+        documents.extend(items if isinstance(items, list) else [document])
+    return documents
+
+
+def _require_own_names(runs: Sequence[WorkflowRun]) -> None:
+    names = [run.metadata.name for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"several WorkflowRuns are named {twice[0]}; give each its own metadata.name")
