@@ -19,8 +19,8 @@ class WorkerSettings:
 
     Attributes:
         concurrency: Messages it holds at once.
-        visibility_timeout_s: How long a message is hidden and its claims are leased; both are renewed at a third
-            of it, so that the work of a worker that died is taken up after about this time.
+        visibility_timeout_s: How long a message is hidden and its claims are leased; both are renewed at a
+            third of it, so that the work of a worker that died is taken up after about this time.
         max_deliveries: Unexplained deliveries after which a node key fails as poison.
         idle_min_s: First pause after an empty receive.
         idle_warm_s: Longest pause while warm (within a minute of the last message).
