@@ -16,7 +16,6 @@ from flowcraft.distributed.header import RefusedError, RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.repair import hint, repair
-from flowcraft.linter import require_valid
 from flowcraft.ports import (
     Clock,
     Commit,
@@ -91,6 +90,8 @@ class Client:
         """
         document, input_item = self._accepted(request)
         if blueprint is not None:
+            from flowcraft.linter import require_valid  # noqa: PLC0415  it loads the expression library
+
             require_valid(blueprint)
             document = await pin(self.facts, document, blueprint, self.clock.now(), self.queue_name)
         try:

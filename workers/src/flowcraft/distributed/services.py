@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
+if TYPE_CHECKING:  # a client needs none of it, and it takes long to load
+    from flowcraft.engine.inputs import Evaluator
+    from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
+    from flowcraft.runtime import RuntimeOptions
 
-from flowcraft.engine.inputs import Evaluator
-from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
-from flowcraft.runtime import RuntimeOptions
+
+def _logger() -> Any:
+    import structlog  # noqa: PLC0415  half of the start of a command that logs nothing
+
+    return structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Services:
     catalog: RuntimeOptions
     worker_id: str
     settings: WorkerSettings = field(default_factory=WorkerSettings)
-    log: Any = field(default_factory=structlog.get_logger)
+    log: Any = field(default_factory=_logger)
 
     @property
     def channel(self) -> str:
