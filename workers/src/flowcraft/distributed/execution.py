@@ -32,6 +32,11 @@ class Execution:
         """Context reads of the next node see at least this."""
         self._session = session
 
+    @property
+    def runs(self) -> bool:
+        """Whether a node's code runs now."""
+        return self._task is not None
+
     def cancel(self) -> None:
         """Tell the node that runs now that its result is not wanted any more."""
         if self._cancelled is not None and self._task is not None and not self._cancelled.is_set():

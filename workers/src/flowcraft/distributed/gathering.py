@@ -69,7 +69,7 @@ class Gatherer:
         # Context must be read with what the records have seen: at a join, in the same request as the records.
         fresh = bool(needs.context) and len(node.incoming) > 1
         nodes = [name for name in needs.records if fresh or name not in known]
-        if look or len(node.incoming) > 1:
+        if look:
             nodes.append(key)
         wants_input = not run.known_input
         wanted = {name: known[name] for name in needs.records if name in known}

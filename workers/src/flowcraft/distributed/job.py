@@ -46,6 +46,11 @@ class Job:
         """The run it works on; empty before the message is read."""
         return self._custody.run_id
 
+    @property
+    def executes(self) -> bool:
+        """Whether it executes a node's code right now."""
+        return self._turn is not None and self._turn.execution.runs
+
     def cancel_node(self) -> None:
         """Its run has ended: the node it executes is told, and its result is dropped."""
         if self._turn is not None:
@@ -125,12 +130,14 @@ class Job:
     async def _walk(self, run: Run, turn: Turn, key: str, *, look: bool, proven: bool) -> None:
         """Take turns in place, from a claimed node key on, as long as one successor is ready."""
         while True:
-            turned = await turn.take(key, look=look, proven=proven)
-            if turned is not None:
-                next_key = await self._proceed(run, turn, turned, woken=proven)
-                if next_key is None:
-                    return
-                key, look, proven = next_key, turned.adopted, False
+            run.busy.add(key)
+            try:
+                turned = await turn.take(key, look=look, proven=proven)
+                next_key = await self._proceed(run, turn, turned, woken=proven) if turned else key
+            finally:
+                run.busy.discard(key)
+            if next_key is None:
+                return
             allowed = await self._opener.open(run.run_id, run.plan.blueprint.id)
             if isinstance(allowed, Refusal):
                 await self._refused(allowed)
@@ -138,6 +145,7 @@ class Job:
             if turned is None:
                 await self.give_back(0.0)  # cancelled, and yet the run goes on: somebody starts it again
                 return
+            key, look, proven = next_key, turned.adopted, False
 
     async def _holds(self, claim: Claim, sent: int = 0) -> bool:
         """Whether the node key is ours; ``sent`` messages were counted only if it is."""
@@ -166,7 +174,7 @@ class Job:
             await self._fail_run(run, turn, record)
             await self._finish(ended=True)
             return None
-        router = Router(self._services, run, self._custody.token, turn.session)
+        router = Router(self._services, run, record.key, self._custody.token, turn.session)
         routed = await router.route(turned.wave)
         turn.seen(router.session)
         self._custody.ledger.resolved += routed.skipped

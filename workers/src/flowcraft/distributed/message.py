@@ -80,7 +80,7 @@ class Message:
         if not run_id:
             raise MessageError("the message has no runId")
         base = document.get("base", 0)
-        if not isinstance(base, int):
+        if not isinstance(base, int) or isinstance(base, bool):
             raise MessageError("base of the message is not a whole number")
         return cls(
             run_id=run_id,

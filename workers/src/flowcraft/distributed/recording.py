@@ -60,7 +60,7 @@ class Recorder:
             PayloadTooLargeError: the record or its context is over the store's limits.
         """
         wave = None
-        router = Router(self._services, self._run, self._token, self._gatherer.session)
+        router = self._router(record.key)
         skips: list[NodeRecord] = []
         if record.resolved and record.status != "failed":
             wave = follow(self._run.plan, record.key, record.taken)
@@ -74,7 +74,7 @@ class Recorder:
             seq=record.seq,
         )
         try:
-            self._gatherer.session = await self._certain(commit)
+            self._gatherer.session = self._run.session = await self._certain(commit)
         except (ConflictError, PreconditionFailedError):
             return await self._lost(record)
         if skips and not inline:
@@ -86,6 +86,9 @@ class Recorder:
         for skip in skips:
             self._run.keep(skip)
         return Turned(record, wave, adopted=False)
+
+    def _router(self, key: str) -> Router:
+        return Router(self._services, self._run, key, self._token, self._gatherer.session)
 
     async def _certain(self, commit: Commit) -> str:
         """Commit; where nobody knows whether it happened, again: a conflict then shows what is stored."""
@@ -134,7 +137,7 @@ class Recorder:
             return Turned(record, None, adopted=True)
         wave = follow(self._run.plan, record.key, record.taken)
         if wave.skipped:
-            router = Router(self._services, self._run, self._token, self._gatherer.session)
+            router = self._router(record.key)
             await router.skip(wave.skipped)
             self._gatherer.session = router.session
         return Turned(record, wave, adopted=True)

@@ -27,6 +27,8 @@ class Run:
         read_at: Monotonic time at which the header was read or written.
         stale: A hint said that the header changed.
         records: Resolved records seen here, those with small outputs; they never change.
+        busy: Node keys that a job of this worker acts on and whose arrivals are not all answered yet.
+        session: Token of this worker's latest commit to the run.
         input: The run's input once it is known; ``known_input`` tells.
     """
 
@@ -35,6 +37,8 @@ class Run:
     read_at: float
     stale: bool = False
     records: dict[str, NodeRecord] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
+    session: str = ""
     input: Any = None
     known_input: bool = False
 

@@ -42,13 +42,14 @@ class Routed:
 
 
 class Router:
-    """Makes the arrivals of one delivery's node keys; session is the token of its own last commit."""
+    """Makes the arrivals of one node key; session is the token of its own last commit."""
 
-    __slots__ = ("_run", "_services", "_token", "session")
+    __slots__ = ("_key", "_run", "_services", "_token", "session")
 
-    def __init__(self, services: Services, run: Run, token: str, session: str) -> None:
+    def __init__(self, services: Services, run: Run, key: str, token: str, session: str) -> None:
         self._services = services
         self._run = run
+        self._key = key
         self._token = token
         self.session = session
 
@@ -112,19 +113,23 @@ class Router:
     async def _arrive(self, join: JoinStates) -> Arrival:
         """Arrive; an "open" of a new entry or of a small join is checked against the facts.
 
-        A worker that reads with its own commit's token sees every earlier commit of the run, so the last
-        predecessor sees all of them: no join is missed, whatever the coordination store forgot.
+        A worker that reads with its latest commit's token sees every earlier commit of the run, so the last
+        predecessor sees all of them: no join is missed, whatever the coordination store forgot. While another
+        predecessor is busy in this worker, that one is answered later, and checks.
         """
         try:
             answer, created = await self._tell(join, join.states)
         except BackendUnavailableError:
             return await self._from_facts(join)
+        finally:
+            self._run.busy.discard(self._key)
         if answer is not Arrival.OPEN:
             return answer
-        if not created and join.expected > self._services.settings.check_open_joins_up_to:
+        wide = join.expected > self._services.settings.check_open_joins_up_to
+        if not created if wide else not self._run.busy.isdisjoint(predecessors(self._run.plan, join)):
             return answer
         known = await self._recorded(join)
-        if not known.keys() - join.states.keys():
+        if _decided(join, known) is Arrival.OPEN and not (wide and known.keys() - join.states.keys()):
             return answer
         try:
             return (await self._tell(join, known))[0]
@@ -141,7 +146,8 @@ class Router:
 
     async def _recorded(self, join: JoinStates) -> dict[str, bool]:
         sources = predecessors(self._run.plan, join)
-        records = await self._services.facts.resolved(self._run.run_id, sources, self.session)
+        session = self._run.session or self.session
+        records = await self._services.facts.resolved(self._run.run_id, sources, session)
         return {**recorded_states(self._run.plan, join, records), **join.states}
 
 

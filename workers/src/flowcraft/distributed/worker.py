@@ -214,7 +214,7 @@ class Worker:
             self._arrived.set()
             return
         self._runs.changed(text)
-        if any(job.run_id == text for job in self.jobs.values()):
+        if any(job.run_id == text and job.executes for job in self.jobs.values()):
             task = asyncio.create_task(self._check(text))
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
@@ -248,7 +248,7 @@ class Worker:
         touched = clock.monotonic()
         while True:
             await clock.sleep(settings.status_max_age_s)
-            runs = {job.run_id for job in self.jobs.values() if job.run_id}
+            runs = {job.run_id for job in self.jobs.values() if job.executes}
             for run_id in runs:
                 await self._check(run_id)
             if clock.monotonic() - touched >= settings.touch_interval_s:
