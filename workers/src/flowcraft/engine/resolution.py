@@ -149,13 +149,17 @@ def predecessors(plan: Plan, join: JoinStates) -> tuple[str, ...]:
 
 
 def recorded_states(plan: Plan, join: JoinStates, records: Mapping[str, NodeRecord]) -> dict[str, bool]:
-    """The edges of a join that these records resolve, by edge name."""
+    """The edges of a join that these records resolve, by edge name.
+
+    A failed node resolves none: it fails the run, and nothing behind it may run or end the run otherwise.
+    """
+    settled = {key: record for key, record in records.items() if record.status in ("completed", "skipped")}
     if not join.node:
-        return {key: record.status == "completed" for key, record in records.items() if record.resolved}
+        return {key: record.status == "completed" for key, record in settled.items()}
     states = {}
     for position in plan.nodes[join.node].incoming:
-        record = records.get(plan.edges[position].source)
-        if record is not None and record.resolved:
+        record = settled.get(plan.edges[position].source)
+        if record is not None:
             states[str(position)] = position in record.taken
     return states
 
