@@ -17,7 +17,7 @@ async def charge(ctx: NodeContext) -> NodeResult:
     if amount < 0:
         # Trying again cannot help, so no retry is wasted on it.
         raise NonRetryableError(f"the amount must not be negative, but it is {amount}")
-    # A payment service would get ctx.idempotency_key: a crash may run this code twice, the charge is made once.
+    # A payment service would get ctx.idempotency_key: run twice after a crash, it charges once.
     return NodeResult(output={"paid": amount}, action="approved" if amount else None)
 
 

@@ -33,9 +33,6 @@ class App:
         self._sources: list[FlowBuilder | Blueprint] = []
 
     @overload
-    def node(self, name: Code, /) -> Code: ...
-
-    @overload
     def node(
         self,
         name: str | None = None,
@@ -44,6 +41,9 @@ class App:
         input: Any = None,
         **settings: Unpack[NodeSettings],
     ) -> Callable[[Code], Code]: ...
+
+    @overload
+    def node(self, name: Code, /) -> Code: ...
 
     def node(
         self,

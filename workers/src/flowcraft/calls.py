@@ -77,7 +77,7 @@ class _FunctionCall:
 class _ClassCall:
     """Keeps the instance and what ``prep`` gave, and wrote, over the attempts of ``exec``."""
 
-    __slots__ = ("_implementation", "_node", "_prepared", "_threads", "_writes")
+    __slots__ = ("_executing", "_implementation", "_node", "_prepared", "_threads", "_writes")
 
     def __init__(self, implementation: NodeImplementation, threads: Executor | None) -> None:
         self._implementation = implementation
@@ -85,17 +85,20 @@ class _ClassCall:
         self._node: BaseNode | None = None
         self._prepared: tuple[Any] | None = None
         self._writes: dict[str, Any] = {}
+        self._executing = False
 
     async def attempt(self, context: NodeContext) -> NodeResult:
         node = await self._prepare(context)
         context.context.writes.update(self._writes)
         assert self._prepared is not None  # noqa: S101  set by _prepare
+        self._executing = True
         result = _result(await self._call(node.exec, self._prepared[0], context))
+        self._executing = False
         return await self._phase(node.post, result, context)
 
     async def give_up(self, context: NodeContext, error: BaseException) -> NodeResult:
         node = self._node
-        if node is None or isinstance(error, PhaseFailedError | FatalError):
+        if node is None or not self._executing or isinstance(error, FatalError):
             raise error
         context.context.writes.clear()
         context.context.writes.update(self._writes)

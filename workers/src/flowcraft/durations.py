@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 _UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_TEXT: Final = re.compile(r"(?:\d{1,9}(?:ms|[dhms])){1,5}")
-_PART: Final = re.compile(r"(\d+)(ms|[dhms])")
+_TEXT: Final = re.compile(r"(?:[0-9]{1,15}(?:ms|[dhms])){1,5}")
+_PART: Final = re.compile(r"([0-9]+)(ms|[dhms])")
 MAX_DURATION_S: Final = 100 * 366 * 86400.0
 
 

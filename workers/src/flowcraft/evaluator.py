@@ -168,6 +168,8 @@ def _refuse_form(source: str, program: cel.Program, reading: Reading, words: tup
 
 
 def _parse_error(source: str, text: str) -> EvaluationError:
+    if "Recursion limit" in text:
+        return EvaluationError("it nests too deeply", source)
     found = _PLACE.search(text)
     if found is None:
         return EvaluationError("it cannot be parsed", source)
@@ -181,7 +183,7 @@ def _reason(error: Exception) -> str:
         return f"there is no field {error.args[0]!r}; ask with has(…) first"
     if str(error).startswith("No such overload"):
         return (
-            "its operands do not fit each other: is one of them null (ask with `!= null` first), a text, or an "
+            "its operands do not fit each other: is one null (ask with `!= null` first), a text, or an "
             "integer in arithmetic with a decimal number (convert with double(…))?"
         )
     return str(error)

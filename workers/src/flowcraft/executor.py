@@ -153,6 +153,7 @@ async def execute_node(
     attempt = first_attempt
     while True:
         context = work.context(attempt)
+        context.detach()
         tried = await _try(call.attempt, context, policy, around, attempt)
         if not isinstance(tried, _Failure):
             return tried
@@ -254,6 +255,7 @@ async def _give_up(
     attempt = last.attempt + 1
     replacement = node_call(fallback.implementation, around.threads)
     context = fallback.context(attempt)
+    context.detach()
     outcome = await _try(replacement.attempt, context, fallback.policy, around, attempt)
     if isinstance(outcome, Completed):
         return dataclasses.replace(

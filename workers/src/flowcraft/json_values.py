@@ -6,6 +6,7 @@ IEEE 754 doubles; both are refused here, so that no backend changes a value sile
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -51,6 +52,16 @@ def encode_json(value: Any) -> bytes:
     if b"null" in encoded or encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
         check_json(value)  # a null may be a NaN, and many brackets may be deep ones
     return encoded
+
+
+def detached(value: Any) -> Any:
+    """A value that shares nothing that can be changed with this one; scalars as they are."""
+    if not isinstance(value, dict | list):
+        return value
+    try:
+        return orjson.loads(orjson.dumps(value))
+    except TypeError:
+        return copy.deepcopy(value)
 
 
 def check_json(value: Any, max_values: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from flowcraft.json_values import NotJsonError, plain_json
+from flowcraft.json_values import NotJsonError, detached, plain_json
 
 T = TypeVar("T")
 MAX_KEY_BYTES: Final = 255
@@ -68,9 +68,9 @@ class RunContext:
         """Value by key, ``MISSING`` for a deleted one: what the engine commits with the record."""
 
     async def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key; ``default`` where there is none."""
+        """The value of a key, the caller's own copy; ``default`` where there is none."""
         value = self.writes[key] if key in self.writes else await self._reader(key)
-        return default if value is MISSING else value
+        return default if value is MISSING else detached(value)
 
     async def has(self, key: str) -> bool:
         """Whether the key exists, null included."""
@@ -194,6 +194,12 @@ class NodeContext:
         self.dependencies: Mapping[str, Any] = {} if dependencies is None else dependencies
         self.cancelled = asyncio.Event() if cancelled is None else cancelled
         self._logger: Any = None
+
+    def detach(self) -> None:
+        """Give the node's code its own copy of input and params, so that what it changes stays its own."""
+        self.input = detached(self.input)
+        if self.params:
+            self.params = detached(self.params)
 
     @property
     def logger(self) -> Any:
