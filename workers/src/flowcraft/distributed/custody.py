@@ -22,21 +22,21 @@ class Ledger:
     """What was done under a delivery so far, to be told at its end.
 
     Attributes:
-        passed: Node keys whose turn is over and whose successors are signalled.
-        current: The node key whose claim is held now.
+        passed: Node keys whose turn is over, whose successors are signalled, and which the message has left.
+        held: Other node keys claimed: the one whose turn it is, and its successor while that is signalled.
         sent: Messages sent that no claim has counted.
         resolved: Node keys resolved.
     """
 
     passed: list[str] = field(default_factory=list)
-    current: str = ""
+    held: list[str] = field(default_factory=list)
     sent: int = 0
     resolved: int = 0
 
     @property
     def claims(self) -> list[str]:
         """Node keys whose claims are held."""
-        return [*self.passed, self.current] if self.current else self.passed
+        return self.passed + self.held
 
 
 class Custody:
@@ -69,8 +69,11 @@ class Custody:
         """Deliveries that no give-back and no alarm explains, this one included."""
         return self.delivery.delivery_count - (self.message.base if self.message else 0)
 
-    def move_on(self, key: str, session: str) -> None:
-        """From here on the message stands for this node key: all before it is recorded and signalled."""
+    def move_on(self, passed: str, key: str, session: str) -> None:
+        """From here on the message stands for ``key``: all that follows from ``passed`` is signalled."""
+        if passed in self.ledger.held:
+            self.ledger.held.remove(passed)
+        self.ledger.passed.append(passed)
         if self.message is not None:
             self.message = self.message.at(key, session)
 
@@ -88,19 +91,22 @@ class Custody:
         except BackendUnavailableError:
             answer = Claim.CLAIMED
         if answer is Claim.CLAIMED:
-            self.ledger.current = key
+            self.ledger.held.append(key)
         return answer
 
     async def discharge(self, *, parked: bool, moved: int, hint: str = "") -> int | None:
-        """End the claims: keys passed are done, the current one too unless it is parked.
+        """End the claims: keys passed are done, the held ones too unless they are parked.
 
         Gives the run's count of open obligations; None where there was nothing to tell, or nobody to ask.
         """
         ledger, self.ledger = self.ledger, Ledger()
-        done = list(ledger.passed)
-        released: list[str] = []
-        if ledger.current:
-            (released if parked else done).append(ledger.current)
+        return await self._tell(ledger, parked=parked, moved=moved, hint=hint)
+
+    async def _tell(self, ledger: Ledger, *, parked: bool, moved: int, hint: str = "") -> int | None:
+        done = ledger.passed if parked else ledger.claims
+        released = ledger.held if parked else []
+        if self.lost:  # the message could not be rewritten: whoever has it now starts from an older key
+            done, released = [], ledger.claims
         if not (done or released or hint):
             return None
         discharge = Discharge(
@@ -121,14 +127,18 @@ class Custody:
     # ---- the receipt ----
 
     async def renew(self) -> None:
-        """Extend the message and the claims."""
+        """Extend the message and the claims; keys that the rewritten message has left are done."""
         timeout_s = self._services.settings.visibility_timeout_s
+        left = Ledger(passed=list(self.ledger.passed))
         try:
             async with self._receipt:
                 if not self.lost:
                     self.delivery = await self._services.queue.update(self.delivery, self._body(), timeout_s)
         except DeliveryLostError:
             self.lost = True
+        if left.passed and not self.lost:
+            del self.ledger.passed[: len(left.passed)]
+            await self._tell(left, parked=True, moved=0)
         if self.ledger.claims:
             await self._services.coordination.renew(self.run_id, self.ledger.claims, self.token, timeout_s)
 
@@ -142,9 +152,8 @@ class Custody:
 
     async def become_alarm(self, key: str, session: str, delay_s: float) -> int | None:
         """Hide the message until a parked node key is due; gives the count of open obligations, if known."""
-        self.move_on(key, session)
         if self.message is not None:
-            self.message = replace(self.message, alarm=True)
+            self.message = replace(self.message.at(key, session), alarm=True)
         await self._rewrite(delay_s, explained=True)
         return await self.discharge(parked=True, moved=-1)
 

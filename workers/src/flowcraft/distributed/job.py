@@ -193,13 +193,10 @@ class Job:
                 await repair(self._services, run.run_id, self._opener.plans)
             return None
         next_key, *siblings = routed.ready
-        ledger = self._custody.ledger
-        ledger.passed.append(record.key)
-        ledger.current = ""
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
         claim = await self._custody.claim(next_key, activity=len(siblings))
         await self._send(run, siblings)
-        self._custody.move_on(next_key, turn.session)
+        self._custody.move_on(record.key, next_key, turn.session)
         return next_key if await self._holds(claim, len(siblings)) else None
 
     async def _send(self, run: Run, keys: Sequence[str]) -> None:

@@ -135,13 +135,23 @@ class Worker:
 
     async def _free_places(self) -> int:
         """Wait for a place; while jobs end one by one, collect a few places before asking."""
-        concurrency = self._services.settings.concurrency
-        while concurrency - len(self.jobs) <= 0 and not self._stopping.is_set():
+        places = self._services.settings.concurrency
+        await self._until_free(1)
+        few = (min(places, 32) + 1) // 2
+        if places - len(self.jobs) < few:
+            pause = asyncio.create_task(self._services.clock.sleep(FEW_FREE_S))
+            pause.add_done_callback(lambda _: self._freed.set())
+            await self._until_free(few, pause)
+            pause.cancel()
+        return places - len(self.jobs)
+
+    async def _until_free(self, wanted: int, pause: asyncio.Task[None] | None = None) -> None:
+        """Return when so many places are free, the pause is over, or the worker is stopping."""
+        while self._services.settings.concurrency - len(self.jobs) < wanted and not self._stopping.is_set():
+            if pause is not None and pause.done():
+                return
             self._freed.clear()
             await self._freed.wait()
-        if self.jobs and (concurrency - len(self.jobs)) * 2 < min(concurrency, 32):
-            await self._services.clock.sleep(FEW_FREE_S)
-        return concurrency - len(self.jobs)
 
     async def _idle(self, seconds: float) -> None:
         pause = asyncio.create_task(self._services.queue.wait(self._jittered(seconds)))
