@@ -49,6 +49,7 @@ def output_of(cluster: LocalCluster, namespace: str, image: str, *command: str) 
         ("localhost/flowcraft-worker:dev", "flowcraft, flowcraft_api, flowcraft_azure, flowcraft_cli"),
         ("localhost/flowcraft-operator:dev", "kopf, flowcraft_operator"),
         ("localhost/flowcraft-shop:dev", "shop.flows"),
+        ("example/shop:1.4.0", "shop.flows"),
     ],
 )
 def test_image_has_its_packages_and_runs_as_no_root(

@@ -20,6 +20,7 @@ from .programs import Programs, locked, say
 from .settings import ADDRESS_VARIABLE, HOST_ADDRESS, ClusterError, Settings
 
 BUSYBOX_IMAGE = "localhost/busybox:1"
+_GUESTS_GRACE_S = 5
 
 
 class LocalKubernetes:
@@ -90,6 +91,7 @@ class LocalKubernetes:
         if not self._settings.state.is_dir():
             return
         with locked(self._settings.state / "lock"):
+            self._first.inside.end_guests(_GUESTS_GRACE_S)
             for node in reversed(self._nodes()):
                 node.power_off()
             remove_cgroup(self._settings.cgroup)

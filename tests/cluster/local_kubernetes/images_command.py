@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ClusterError as error:
         say(f"images: {error}")
         return 1
-    say(f"{', '.join(one.reference for one in products)}: {time.monotonic() - started:.1f} s")
+    names = ", ".join(reference for product in products for reference in product.references)
+    say(f"{names}: {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -43,8 +44,9 @@ def _load(settings: Settings, products: list[Product]) -> None:
     cluster = choose(settings)
     if isinstance(cluster, KindCluster):
         for product in products:
-            cluster.build_image(product.reference, settings.clone, product.distributions[-1], product.app)
-            cluster.load_image(product.reference, Path("-"))
+            cluster.build_image(product.references, settings.clone, product.distributions[-1], product.app)
+            for reference in product.references:
+                cluster.load_image(reference, Path("-"))
         return
     with tempfile.TemporaryDirectory() as work:
         archive = Path(work, "images.tar")

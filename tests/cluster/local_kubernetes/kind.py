@@ -70,14 +70,14 @@ class KindCluster:
             check_call(["kubectl", f"--kubeconfig={self._settings.kubeconfig}", "get", "nodes", "-o", "wide"])
         )
 
-    def build_image(self, reference: str, clone: Path, distribution: str, app: str) -> None:
+    def build_image(self, references: list[str], clone: Path, distribution: str, app: str) -> None:
         """Build an image from a distribution's Dockerfile; one with an app adds it to the worker base."""
+        build = ["docker", "build", "-q", *(f"--tag={reference}" for reference in references)]
         if app:
             recipe = "FROM localhost/flowcraft-worker:dev\nCOPY . /app/\n"
-            check_call(["docker", "build", "-q", "-t", reference, "-f", "-", str(clone / app)], stdin=recipe)
+            check_call([*build, "-f", "-", str(clone / app)], stdin=recipe)
         else:
-            recipe = str(clone / distribution / "Dockerfile")
-            check_call(["docker", "build", "-q", "-t", reference, "-f", recipe, str(clone)])
+            check_call([*build, "-f", str(clone / distribution / "Dockerfile"), str(clone)])
 
     def load_image(self, reference: str, source: Path) -> None:
         """Load an image that Docker has (`source` is `-`), or an archive."""

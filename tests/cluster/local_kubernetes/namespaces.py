@@ -63,8 +63,12 @@ class Process:
 
     def kill(self) -> None:
         """End it at once."""
-        with contextlib.suppress(ProcessLookupError):  # it was faster
-            os.kill(self.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still lives."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def name(self) -> str:
         """The program's short name, empty once it has ended."""
@@ -183,6 +187,28 @@ class Namespaces:
         for left in self.folder.glob("*.pid"):
             left.unlink()
 
+    def end_guests(self, grace_s: float) -> None:
+        """End what was started in this network from outside (by ``cluster exec``), politely at first."""
+        for guest in self._guests():
+            guest.signal(signal.SIGTERM)
+        with contextlib.suppress(ClusterError):
+            wait_until("end of guests", grace_s, lambda: not self._guests())
+        for guest in self._guests():
+            guest.kill()
+
+    def _guests(self) -> list[Process]:
+        holder = self.holder
+        if holder is None:
+            return []
+        network, mounts = (_namespace(holder.pid, kind) for kind in ("net", "mnt"))
+        numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+        guests = [
+            Process.of(number)
+            for number in numbers
+            if _namespace(number, "net") == network and _namespace(number, "mnt") != mounts
+        ]
+        return [guest for guest in guests if guest is not None and guest.pid != os.getpid()]
+
     def parts(self) -> list[str]:
         """The names of what was started here."""
         return sorted(path.stem for path in self.folder.glob("*.pid") if path.stem != "holder")
@@ -217,6 +243,13 @@ class Namespaces:
         wait_until(part, 10, started)
         found[0].write(self.folder / f"{part}.pid")
         return found[0]
+
+
+def _namespace(pid: int, kind: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{kind}")
+    except OSError:  # it has ended
+        return ""
 
 
 def check_call(command: list[str], *, stdin: str | BinaryIO = "", folder: Path | None = None) -> str:

@@ -43,27 +43,31 @@ class Product:
     """What one image holds.
 
     Attributes:
-        name: The image's name, below ``localhost/``.
+        name: The product's name.
         distributions: Ours, by the folder that holds their ``pyproject.toml``.
         command: What a container runs if it is told nothing else.
         app: A folder of the clone whose content lies on the path, as a user's would.
+        also: A further name of the image.
     """
 
     name: str
     distributions: Sequence[str]
     command: Sequence[str]
     app: str = ""
+    also: str = ""
 
     @property
-    def reference(self) -> str:
-        """The image's full name."""
-        return f"localhost/{self.name}:dev"
+    def references(self) -> list[str]:
+        """The image's full names."""
+        return [f"localhost/{self.name}:dev", *([self.also] if self.also else [])]
 
 
+_SHOP_IMAGE = "docker.io/example/shop:1.4.0"
+"""What examples/shop/pool.yaml calls it, in full."""
 PRODUCTS = (
     Product("flowcraft-worker", ["workers"], ["flowcraft", "worker"]),
     Product("flowcraft-operator", ["workers", "operator"], ["python3", "-m", "flowcraft_operator"]),
-    Product("flowcraft-shop", ["workers"], ["flowcraft", "worker"], app="examples/shop"),
+    Product("flowcraft-shop", ["workers"], ["flowcraft", "worker"], "examples/shop", _SHOP_IMAGE),
 )
 _DISTRIBUTION_NAMES = {"workers": "flowcraft-runtime", "operator": "flowcraft-operator"}
 
@@ -87,19 +91,17 @@ class ImageBuilder:
         with locked(self._cache / "layers.lock"):
             root = self._root.layer()
             packages = [self._packages(product.distributions) for product in products]
-        return [
-            Image(
-                product.reference,
-                [root, *third_party, *self._own(product)],
-                ImageConfiguration(
-                    environment=_ENVIRONMENT,
-                    command=product.command,
-                    user=f"{USER_ID}:{USER_ID}",
-                    folder=f"/{_APP_FOLDER}",
-                ),
+        images: list[Image] = []
+        for product, third_party in zip(products, packages, strict=True):
+            layers = [root, *third_party, *self._own(product)]
+            configuration = ImageConfiguration(
+                environment=_ENVIRONMENT,
+                command=product.command,
+                user=f"{USER_ID}:{USER_ID}",
+                folder=f"/{_APP_FOLDER}",
             )
-            for product, third_party in zip(products, packages, strict=True)
-        ]
+            images += [Image(reference, layers, configuration) for reference in product.references]
+        return images
 
     def _packages(self, distributions: Sequence[str]) -> list[Layer]:
         """Third-party layers: those of the first distribution, then what each further one adds."""
