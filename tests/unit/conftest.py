@@ -1,4 +1,4 @@
-"""Unit tests are deterministic: properties are tried with the same examples everywhere, however slow the machine."""
+"""Unit tests are deterministic: a property is tried with the same examples everywhere."""
 
 from __future__ import annotations
 

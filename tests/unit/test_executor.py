@@ -563,6 +563,19 @@ async def test_a_class_may_stand_in_for_its_own_exec() -> None:
     assert completed(outcome).writes == {"prepared": 1}
 
 
+async def test_a_class_whose_time_is_over_may_still_stand_in_for_its_exec() -> None:
+    class Slow(BaseNode):
+        async def exec(self, prepared: Any, ctx: NodeContext) -> Any:
+            await asyncio.get_running_loop().create_future()
+
+        async def fallback(self, error: BaseException, ctx: NodeContext) -> Any:
+            return [str(error), ctx.cancelled.is_set()]
+
+    outcome = completed(await run(Slow, RetryPolicy(2, timeout_s=1)))
+    assert outcome.result.output == ["the attempt took longer than 1 s", False]
+    assert outcome.attempts == 2
+
+
 async def test_the_methods_of_a_class_may_be_plain_functions() -> None:
     class Plain(BaseNode):
         def exec(self, prepared: Any, ctx: NodeContext) -> Any:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-import cel
-
 from flowcraft.errors import EvaluationError
+from flowcraft.expressions.library import cel
 from flowcraft.expressions.reads import Path, Reading, read
 from flowcraft.expressions.scope import ReadTree, count_values
 from flowcraft.expressions.tokens import Token, tokens

@@ -20,17 +20,30 @@ from typing import Any, Final, Protocol
 import structlog
 
 from flowcraft.calls import NodeCall, PhaseFailedError, node_call
-from flowcraft.errors import FatalError, NodeTimeoutError, NonRetryableError
+from flowcraft.cancellation import being_cancelled, slept, uncancel, within
+from flowcraft.errors import FatalError, NonRetryableError
 from flowcraft.failures import ErrorDetail
 from flowcraft.implementation import NodeImplementation, RetryPolicy
 from flowcraft.node import NodeContext, NodeResult
+from flowcraft.outcomes import Cancelled, Completed, Failed, Outcome, RetryLater
 from flowcraft.ports.clock import Clock
+
+__all__ = [
+    "MOMENT_S",
+    "Cancelled",
+    "Completed",
+    "Failed",
+    "Outcome",
+    "Random",
+    "RetryLater",
+    "Surroundings",
+    "Work",
+    "backoff_s",
+    "execute_node",
+]
 
 MOMENT_S: Final = 2.0
 """A retry delay up to this is slept through; a longer one is given back, so that the worker is free."""
-
-CLEAN_UP_S: Final = 5.0
-"""How long an attempt that timed out may clean up before it is left to itself."""
 
 _log = structlog.get_logger(__name__)
 
@@ -41,65 +54,6 @@ class Random(Protocol):
     def random(self) -> float:
         """A number from 0 up to but not including 1."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The node has a result.
-
-    Attributes:
-        result: Its output is plain JSON, independent of the node's objects.
-        writes: Context keys it wrote; ``MISSING`` marks a deleted one.
-        attempts: Attempts made on this node key so far, the fallback included.
-    """
-
-    result: NodeResult
-    writes: dict[str, Any]
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The node failed for good.
-
-    Attributes:
-        error: What the last attempt (the fallback, where it ran) failed with.
-        attempts: Attempts made on this node key so far, the fallback included.
-        exception: The same as Python's object.
-    """
-
-    error: ErrorDetail
-    attempts: int
-    exception: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class RetryLater:
-    """An attempt failed and the next one is too far away to wait for here.
-
-    Attributes:
-        delay_s: Seconds from now.
-        attempts: Attempts made so far; give one more as ``first_attempt`` when it is time.
-        error: What the attempt failed with.
-    """
-
-    delay_s: float
-    attempts: int
-    error: ErrorDetail
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The result is not wanted any more; nothing is to be recorded.
-
-    Attributes:
-        attempts: Attempts begun so far.
-    """
-
-    attempts: int
-
-
-Outcome = Completed | Failed | RetryLater | Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +125,7 @@ async def execute_node(
         )
         if delay_s > around.moment_s:
             return RetryLater(delay_s, attempt, detail)
-        if delay_s > 0 and not await _slept(delay_s, context, around.clock):
+        if delay_s > 0 and not await slept(delay_s, context, around.clock):
             return Cancelled(attempt)
         attempt += 1
 
@@ -213,16 +167,16 @@ async def _try(
         if policy.timeout_s is None:
             result = await code(context)
         else:
-            result = await _within(code(context), policy.timeout_s, context, around.clock)
+            result = await within(code(context), policy.timeout_s, context, around.clock)
         tried = Completed(result, context.context.writes, attempt)
     except asyncio.CancelledError as error:
-        if _being_cancelled() and not cancelled.is_set():
+        if being_cancelled() and not cancelled.is_set():
             raise
         tried = _Failure(error, final=False)  # else the code let a cancellation of its own escape
     except (Exception, SystemExit) as error:
         tried = _failure(error)
     if cancelled.is_set():
-        _uncancel()
+        uncancel()
         return tried if isinstance(tried, Completed) else Cancelled(attempt)
     return tried
 
@@ -245,11 +199,13 @@ async def _give_up(
         async def replace(context: NodeContext) -> NodeResult:
             return await call.give_up(context, error)
 
-        tried = await _try(replace, last.context, work.policy, around, last.attempt)
+        context = work.context(last.attempt)  # the attempt's own may have been told that its time is over
+        context.detach()
+        tried = await _try(replace, context, work.policy, around, last.attempt)
         if not isinstance(tried, _Failure):
             return tried
         error = tried.error
-        await call.recover(last.context, error)
+        await call.recover(work.context(last.attempt), error)
     if fallback is None or isinstance(error, FatalError):
         return Failed(ErrorDetail.of(error), last.attempt, error)
     attempt = last.attempt + 1
@@ -265,67 +221,3 @@ async def _give_up(
         return outcome
     await replacement.recover(context, outcome.error)
     return Failed(ErrorDetail.of(outcome.error, after=error), attempt, outcome.error)
-
-
-async def _within(
-    attempt: Coroutine[Any, Any, NodeResult], limit_s: float, context: NodeContext, clock: Clock
-) -> NodeResult:
-    """Await an attempt for so long by the given clock.
-
-    Raises:
-        NodeTimeoutError: it took longer. It was cancelled; a thread that cannot be is left to itself.
-    """
-    task = asyncio.ensure_future(attempt)
-    timer = asyncio.ensure_future(clock.sleep(limit_s))
-    try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        expired = asyncio.Event()
-        expired.set()
-        context.cancelled = expired  # seen by this attempt alone; the caller's event may serve others
-    finally:
-        timer.cancel()
-        await _stop(task, clock)
-    raise NodeTimeoutError(f"the attempt took longer than {limit_s:g} s")
-
-
-async def _stop(task: asyncio.Future[Any], clock: Clock) -> None:
-    """Cancel a task and let it clean up for a moment, so that it does not overlap with what comes next."""
-    if task.done():
-        return
-    task.cancel()
-    timer = asyncio.ensure_future(clock.sleep(CLEAN_UP_S))
-    try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-        task.add_done_callback(_retrieve)
-
-
-def _retrieve(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # asked for, so that asyncio does not report it as forgotten
-
-
-async def _slept(delay_s: float, context: NodeContext, clock: Clock) -> bool:
-    """Sleep through a short delay; False when the node was cancelled meanwhile."""
-    try:
-        await clock.sleep(delay_s)
-    except asyncio.CancelledError:
-        if not context.cancelled.is_set():
-            raise
-        _uncancel()
-        return False
-    return True
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _uncancel() -> None:
-    task = asyncio.current_task()
-    while task is not None and task.cancelling() > 0:
-        task.uncancel()
