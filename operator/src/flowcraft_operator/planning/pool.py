@@ -121,15 +121,16 @@ class PoolPlan:
     notices: tuple[Notice, ...] = ()
 
 
-def plan_pool(spec: WorkerPoolSpec, observed: PoolObserved, now: datetime) -> PoolPlan:
+def plan_pool(spec: WorkerPoolSpec | None, observed: PoolObserved, now: datetime) -> PoolPlan:
     """Decide how many workers there should be, and what the status says.
 
-    A pool whose queue is another's gets no worker. What is unknown holds the number of workers.
+    A pool whose spec cannot be read (None), or whose queue is another's, gets no worker. What is unknown
+    holds the number of workers.
     """
     current = observed.deployment.wanted if observed.deployment else 0
-    if observed.obstacle is not None:
+    if spec is None or observed.obstacle is not None:
         replicas, memory = 0, ScalingMemory()
-        held = observed.obstacle.message
+        held = observed.obstacle.message if observed.obstacle else "the spec cannot be read"
     else:
         plan = plan_replicas(spec, observed.measurement, current, observed.memory, now)
         replicas, memory, held = plan.replicas, plan.memory, plan.held

@@ -1,0 +1,121 @@
+"""The objects of a pool at the API server: seen, and made what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from flowcraft.ports import Clock
+from flowcraft_api.worker_pool import WorkerPoolSpec
+from flowcraft_operator.handlers.pool_state import Applied, PoolState
+from flowcraft_operator.kube.client import KubeClient
+from flowcraft_operator.kube.errors import NotFoundError, RejectedError
+from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS
+from flowcraft_operator.manifests.worker_deployment import (
+    operator_secret,
+    service_account,
+    settings_hash,
+    worker_deployment,
+)
+from flowcraft_operator.planning.pods import worker_problem
+from flowcraft_operator.planning.pool import DeploymentSeen, wants_pods
+
+SETTLED_EVERY_S: Final = 15.0
+"""How often a Deployment is looked at that is as it should be; every look of the pool while it is not."""
+
+
+class PoolChildren:
+    """Observes and applies the Deployment, ServiceAccount and Secret of pools."""
+
+    def __init__(self, kube: KubeClient, clock: Clock) -> None:
+        self._kube = kube
+        self._clock = clock
+
+    async def observe(self, state: PoolState) -> None:
+        """Look at the Deployment, and at its pods where not all are ready."""
+        now = self._clock.monotonic()
+        deployment = state.deployment
+        settled = deployment is None or deployment.wanted == deployment.replicas == deployment.ready
+        if settled and state.deployment_at is not None and now - state.deployment_at < SETTLED_EVERY_S:
+            return
+        namespace, name = state.key.namespace, state.identity.child_name
+        try:
+            document = await self._kube.get(DEPLOYMENTS, namespace, name)
+        except NotFoundError:
+            state.deployment, state.applied, state.problem = None, Applied(), None
+            state.deployment_at = now
+            return
+        state.deployment_at = now
+        if document["metadata"].get("generation") != state.applied.generation:
+            state.applied = Applied()  # somebody changed it: it is applied anew
+        state.deployment = seen(document)
+        state.problem = None
+        if wants_pods(state.deployment):
+            selector = state.identity.selector_text
+            pods = [pod async for pod in self._kube.list(PODS, namespace, label_selector=selector)]
+            state.problem = worker_problem(pods)
+
+    async def apply(self, state: PoolState, spec: WorkerPoolSpec, replicas: int) -> None:
+        """Make the objects what they should be; does nothing where they are.
+
+        Raises:
+            OverlayError: the pool's template cannot be merged.
+            RejectedError: the API server refuses an object, or the Deployment of that name is another's.
+        """
+        manifests = self._manifests(state, spec, replicas)
+        fingerprint = hashlib.sha256(orjson.dumps(manifests, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        if fingerprint == state.applied.manifests:
+            return
+        if fingerprint == state.applied.refused:
+            raise RejectedError(state.applied.refusal)
+        try:
+            await self._require_own(state)
+            for manifest in manifests:
+                answer = await self._kube.apply(manifest)
+        except RejectedError as error:
+            state.applied = Applied(refused=fingerprint, refusal=str(error))
+            raise
+        state.applied = Applied(fingerprint, answer["metadata"].get("generation", -1))
+        state.deployment = seen(answer)
+        state.deployment_at = None
+
+    def _manifests(self, state: PoolState, spec: WorkerPoolSpec, replicas: int) -> list[dict[str, Any]]:
+        pool, sources = state.identity, state.sources
+        secret = operator_secret(pool, sources)
+        deployment = worker_deployment(
+            pool,
+            spec,
+            sources,
+            replicas=replicas,
+            settings_hash=settings_hash(pool, state.connection.settings),
+        )
+        return [service_account(pool, spec), *([secret] if secret else []), deployment]
+
+    async def _require_own(self, state: PoolState) -> None:
+        if state.applied.manifests:
+            return
+        try:
+            document = await self._kube.get(DEPLOYMENTS, state.key.namespace, state.identity.child_name)
+        except NotFoundError:
+            return
+        if not state.identity.owns(document) and not document["metadata"].get("deletionTimestamp"):
+            raise RejectedError(f"Deployment {state.identity.child_name} exists and is not this pool's")
+
+
+def seen(document: Mapping[str, Any]) -> DeploymentSeen:
+    """What matters of a Deployment."""
+    status = document.get("status") or {}
+    failures = [
+        each.get("message", "")
+        for each in status.get("conditions") or ()
+        if each.get("type") == "ReplicaFailure" and each.get("status") == "True"
+    ]
+    return DeploymentSeen(
+        wanted=(document.get("spec") or {}).get("replicas", 0),
+        replicas=status.get("replicas", 0),
+        ready=status.get("readyReplicas", 0),
+        problem=failures[0] if failures else "",
+    )

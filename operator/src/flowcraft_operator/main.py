@@ -1,0 +1,48 @@
+"""The operator's program: settings checked, logs set up, Kopf run until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+import kopf
+
+from flowcraft_operator.handlers.operator import Operator
+from flowcraft_operator.handlers.registration import registry_of
+from flowcraft_operator.kube.client import login
+from flowcraft_operator.settings import OperatorSettings, SettingsError
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Run until ended; 2 if the settings cannot be used."""
+    try:
+        settings = OperatorSettings.from_environment(environment)
+    except SettingsError as error:
+        sys.stderr.write(f"flowcraft-operator: {error}\n")
+        return 2
+    _set_up_logs(settings)
+    asyncio.run(operate(settings))
+    return 0
+
+
+async def operate(settings: OperatorSettings) -> None:
+    """Run in this loop until a signal comes or the task is cancelled."""
+    await kopf.operator(
+        registry=registry_of(lambda: Operator(settings), login),
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+        standalone=True,
+    )
+
+
+def _set_up_logs(settings: OperatorSettings) -> None:
+    log_format = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
+    kopf.configure(log_format=log_format)
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.getLogger().setLevel(level)
+    # Kopf tells of every tick of every timer, the SDKs of every request.
+    for name in ("kopf", "azure", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
