@@ -25,7 +25,10 @@ class Execution:
         self._cancelled: asyncio.Event | None = None
         self._task: asyncio.Task[object] | None = None
         self._around = Surroundings(
-            clock=services.clock, random=services.random, moment_s=services.settings.inline_retry_s
+            clock=services.clock,
+            random=services.random,
+            threads=services.threads,
+            moment_s=services.settings.inline_retry_s,
         )
 
     def read_with(self, session: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The ports of one queue and everything else that a job needs."""
+    """The ports of one queue and everything else that a job needs; synchronous nodes run in ``threads``."""
 
     queue_name: str
     queue: JobQueue
@@ -69,6 +70,7 @@ class Services:
     evaluator: Evaluator
     catalog: RuntimeOptions
     worker_id: str
+    threads: Executor | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     log: Any = field(default_factory=_logger)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from flowcraft.distributed import header as headers
@@ -36,6 +38,9 @@ class Worker:
     """
 
     def __init__(self, services: Services) -> None:
+        # Threads are made when a synchronous node needs one: as many as there may be jobs.
+        self._threads = ThreadPoolExecutor(services.settings.concurrency, thread_name_prefix="node")
+        services = replace(services, threads=services.threads or self._threads)
         self._services = services
         self._runs = Runs(services.evaluator)
         self._opener = Opener(services, self._runs, Plans())
@@ -94,7 +99,8 @@ class Worker:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._report(0, ttl_s=0.001)
+        await self._report(0, ttl_s=0.0)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._stopped.set()
 
     async def __aenter__(self) -> Worker:

@@ -47,24 +47,24 @@ def choose_edges(
 
 
 def _condition_scope(result: NodeResult, facts: Facts) -> dict[str, Any]:
-    outputs = {key: record.output for key, record in facts.records.items()}
-    run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
+    names = _names(facts)
     given = {"output": result.output, "action": result.action}
-    return {
-        **outputs,
-        **run_input,
-        **facts.context,
-        "_outputs": outputs,
-        "result": given,
-        "input": facts.run_input,
-    }
+    return {**names, **_views(facts, names), "result": given, "input": facts.run_input}
 
 
 def _transform_scope(output: Any, facts: Facts) -> dict[str, Any]:
-    outputs = {key: record.output for key, record in facts.records.items()}
+    return {**_views(facts, _names(facts)), "input": output, "result": {"output": output}}
+
+
+def _names(facts: Facts) -> dict[str, Any]:
+    """What a bare name may mean: a context key, else a field of the run's input, else a node's output."""
     run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
-    return {
-        "input": output,
-        "context": {**outputs, **run_input, **facts.context},
-        "result": {"output": output},
-    }
+    return {**_outputs(facts), **run_input, **facts.context}
+
+
+def _views(facts: Facts, names: Mapping[str, Any]) -> dict[str, Any]:
+    return {"_outputs": _outputs(facts), "context": names}
+
+
+def _outputs(facts: Facts) -> dict[str, Any]:
+    return {key: record.output for key, record in facts.records.items()}

@@ -141,7 +141,7 @@ class Coordination(Protocol):
         ...
 
     async def heartbeat(self, queue: str, worker: str, in_flight: int, ttl_s: float) -> None:
-        """Tell that a worker of the queue lives and holds so many messages."""
+        """Tell that a worker of the queue lives and holds so many messages; a ttl of 0 takes it off."""
         ...
 
     async def heartbeats(self, queue: str) -> Mapping[str, int]:
