@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 CLONE = Path(__file__).resolve().parents[2]
 SHOP = CLONE / "examples" / "shop"
 PROGRAM = Path(sys.executable).with_name("flowcraft")
 TIMEOUT_S = 50.0
-_FOREIGN = ("FLOWCRAFT_", "AZURE_", "COSMOS_", "REDIS_")
+FOREIGN = ("FLOWCRAFT_", "AZURE_", "COSMOS_", "REDIS_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Command:
         )
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         return {**own, "FLOWCRAFT_DB": str(self.db), **(extra or {})}
 
 
@@ -89,3 +91,11 @@ def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
         if text in line:
             return lines
     raise AssertionError(f"{text!r} was never said: {''.join(lines)}")
+
+
+def changed(command: Command, **spec: object) -> str:
+    """Write a copy of the shop's run.yaml with another spec; its file's name."""
+    manifest = yaml.safe_load((command.folder / "run.yaml").read_text())
+    manifest["spec"].update(spec)
+    (command.folder / "changed.yaml").write_text(yaml.safe_dump(manifest))
+    return "changed.yaml"

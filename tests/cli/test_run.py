@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
-from pathlib import Path
 
-import pytest
-import yaml
-from tests.cli.command import Command, read_until
+from tests.cli.command import Command, changed, read_until
+from tests.cli.waiting import wait_for_line
 
 SLOW_RUN = """
 apiVersion: flowcraft.io/v1alpha1
@@ -16,14 +14,6 @@ kind: WorkflowRun
 metadata: {name: slow}
 spec: {poolRef: {name: any}, blueprint: {name: slow}}
 """
-
-
-def changed(command: Command, file: str = "run.yaml", **spec: object) -> str:
-    """Write a copy of a manifest with another spec; its file's name."""
-    manifest = yaml.safe_load((command.folder / file).read_text())
-    manifest["spec"].update(spec)
-    (command.folder / "changed.yaml").write_text(yaml.safe_dump(manifest))
-    return "changed.yaml"
 
 
 def said(command: Command) -> list[str]:
@@ -91,7 +81,9 @@ def test_a_run_id_with_several_manifests_begins_each_run_id(shop: Command) -> No
 def test_a_run_id_that_was_used_with_another_input_is_refused(shop: Command) -> None:
     shop("run", "-f", "run.yaml", "--app", "shop.flows:app", "--run-id", "one")
 
-    ended = shop("run", "-f", changed(shop, input={"amount": 7}), "--app", "shop.flows:app", "--run-id", "one")
+    ended = shop(
+        "run", "-f", changed(shop, input={"amount": 7}), "--app", "shop.flows:app", "--run-id", "one"
+    )
 
     assert ended.code == 2
     assert "another input" in ended.error_line
@@ -148,50 +140,6 @@ def test_a_sleeping_run_is_waited_for(slow: Command) -> None:
     assert said(slow) == ["first", "last"]
 
 
-@pytest.mark.parametrize(
-    ("spec", "told"),
-    [
-        ({"blueprint": {"name": "ordre"}}, "has no blueprint 'ordre'; it has order"),
-        ({"blueprint": {"name": "order", "version": "9"}}, "has no version 9 of order; it has 1"),
-        ({"blueprint": {"configMapRef": {"name": "a", "key": "b"}}}, "a ConfigMap is only there on a cluster"),
-        ({"inputs": {"amount": 1}}, "spec.inputs: is not a field here; did you mean input?"),
-        ({"deadline": "soon"}, "spec.deadline"),
-        (
-            {"blueprint": {"inline": {"id": "x", "nodes": [{"id": "a", "uses": "nothing"}], "edges": []}}},
-            "MISSING_NODE_IMPLEMENTATION",
-        ),
-    ],
-)
-def test_a_wrong_manifest_is_refused_in_one_line(shop: Command, spec: dict[str, object], told: str) -> None:
-    ended = shop("run", "-f", changed(shop, **spec), "--app", "shop.flows:app")
-
-    assert ended.code == 2
-    assert ended.error_line.startswith("flowcraft run: ")
-    assert told in ended.error_line
-    assert ended.out == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["-f", "nowhere.yaml", "--app", "shop.flows:app"], "nowhere.yaml cannot be read"),
-        (["-f", "shop/flows.py", "--app", "shop.flows:app"], "not YAML"),
-        (["-f", "pool.yaml", "--app", "shop.flows:app"], "no WorkflowRun in pool.yaml"),
-        (["-f", "run.yaml"], "name the application: --app"),
-        (["-f", "run.yaml", "--app", "shop.flow:app"], "there is no module 'shop.flow'"),
-        (["-f", "run.yaml", "--app", "shop.flows:application"], "has no attribute 'application'"),
-        (["-f", "run.yaml", "--app", "shop"], "write module.path:attribute"),
-        (["--app", "shop.flows:app"], "see `flowcraft run --help`"),
-        (["-f", "run.yaml", "--app", "shop.flows:app", "--db", "run.yaml"], "run.yaml"),
-    ],
-)
-def test_wrong_use_is_told_in_one_line(shop: Command, arguments: list[str], told: str) -> None:
-    ended = shop("run", *arguments)
-
-    assert ended.code == 2
-    assert told in ended.error_line
-
-
 def test_a_killed_run_goes_on_where_it_was(slow: Command) -> None:
     (slow.folder / "run.yaml").write_text(SLOW_RUN)
     arguments = ("run", "-f", "run.yaml", "--app", "slow:app", "--run-id", "one")
@@ -226,10 +174,3 @@ def test_ctrl_c_lets_running_nodes_end(slow: Command) -> None:
     assert process.returncode == 130
     assert "held ends" in said(slow)
     assert "slow" in out
-
-
-def wait_for_line(command: Command, process: object, text: str) -> None:
-    """Wait until the application has said something; the test's timeout bounds it."""
-    file = Path(command.folder / "said")
-    while not (file.exists() and text in file.read_text()):
-        assert process.poll() is None, "the command ended"  # type: ignore[attr-defined]

@@ -36,25 +36,39 @@ class Backend:
 
 
 @asynccontextmanager
-async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
+async def open_backend(settings: Settings, *, create: bool = False) -> AsyncIterator[Backend]:
     """The backend, closed at the end.
+
+    Args:
+        settings: Which, and where.
+        create: Make the embedded backend's file if there is none; else that is told.
 
     Raises:
         UsageError: a setting is missing or malformed.
         BackendRefusedError: it refuses: credentials, a missing database, a file that is none of ours.
         BackendUnavailableError: it cannot be reached.
     """
-    opened = _open_azure(settings) if settings.chosen_backend == "azure" else _open_embedded(settings)
+    opened = (
+        _open_azure(settings)
+        if settings.chosen_backend == "azure"
+        else _open_embedded(settings, create=create)
+    )
     async with opened as backend:
         yield backend
 
 
 @asynccontextmanager
-async def _open_embedded(settings: Settings) -> AsyncIterator[Backend]:
+async def _open_embedded(settings: Settings, *, create: bool) -> AsyncIterator[Backend]:
     from flowcraft.clock import SystemClock
     from flowcraft.embedded import open_embedded
 
-    _make_folder(settings)
+    if create:
+        _make_folder(settings)
+    elif not settings.db.exists():
+        raise UsageError(
+            f"there is no file {settings.db} here: `flowcraft run`, `worker` and `start` make it; "
+            "or give the right one with --db"
+        )
     clock, random = SystemClock(), randomness.Random()  # noqa: S311  etags and jitter, no secrets
     async with open_embedded(settings.db, settings.queue, clock, random) as ports:
         yield Backend(settings.queue, ports.queue, ports.facts, ports.coordination, clock, random)

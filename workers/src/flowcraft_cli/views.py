@@ -14,7 +14,7 @@ from flowcraft_api.conditions import condition_of
 from flowcraft_api.resources import API_VERSION
 from flowcraft_api.run_status import reason_of, run_status
 from flowcraft_api.table import RUN_COLUMNS, format_table, table_row
-from flowcraft_api.timestamps import parse_instant, rfc3339
+from flowcraft_api.timestamps import parse_instant, rfc3339, whole_seconds
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
 from flowcraft_cli.options import OutputFormat
@@ -33,7 +33,7 @@ class RunView:
     @classmethod
     def of(cls, header: HeaderDocument, now: datetime) -> RunView:
         """What is seen of a header at this time."""
-        return cls(header, run_status(header, None, now=now), now)
+        return cls(header, _with_times(run_status(header, None, now=now), header), now)
 
     @property
     def run_id(self) -> str:
@@ -148,6 +148,23 @@ def put(text: str) -> None:
     """Write a text and a line end to stdout."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def _with_times(status: WorkflowRunStatus, header: HeaderDocument) -> WorkflowRunStatus:
+    """The status with the times at which its conditions came about, as far as the header knows them.
+
+    The operator remembers them in the resource; here nothing but the header is there.
+    """
+    accepted = parse_instant(header.get("createdAt"))
+    since = status.finished_at or status.started_at or accepted
+    times = {"Accepted": accepted, "Succeeded": since, "Finished": since}
+    conditions = [
+        each.model_copy(update={"last_transition_time": whole_seconds(at)})
+        if (at := times.get(each.type))
+        else each
+        for each in status.conditions
+    ]
+    return status.model_copy(update={"conditions": conditions})
 
 
 def _without_none(document: dict[str, Any]) -> dict[str, Any]:

@@ -42,14 +42,17 @@ async def _describe(settings: Settings, run: str, output: options.OutputFormat) 
         client = backend.client
         view = RunView.of(await with_input(client, await find_run(client, run)), backend.clock.now())
         records = await client.records(view.run_id)
-    ordered = sorted(
-        records.values(), key=lambda record: (record.finished_at or record.started_at, record.seq)
-    )
+    ordered = sorted(records.values(), key=_when)
     if output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE):
         put("\n".join(_lines(view, ordered)))
     else:
         print_data({**view.document(), "nodes": [record.to_document() for record in ordered]}, output)
     return OK
+
+
+def _when(record: NodeRecord) -> tuple[str, bool, int]:
+    """The order of what happened; what was skipped stands behind what caused it."""
+    return record.finished_at or record.started_at, record.status == "skipped", record.seq
 
 
 def _lines(view: RunView, records: list[NodeRecord]) -> Iterator[str]:

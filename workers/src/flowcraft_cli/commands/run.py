@@ -74,7 +74,7 @@ async def _run(
     prepared = prepare(manifests, app, run_id)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _interrupt, stop)
-    async with open_backend(settings) as backend:
+    async with open_backend(settings, create=True) as backend:
         runs = LocalRuns(backend, prepared, Progress())
         await runs.start()
         async with Worker(services_of(backend, app, settings)) as worker:

@@ -91,7 +91,7 @@ async def _start(settings: Settings, request: RunRequest, output: options.Output
     from flowcraft_cli.commands.watch import follow
     from flowcraft_cli.views import RunView, print_runs, put
 
-    async with open_backend(settings) as backend:
+    async with open_backend(settings, create=True) as backend:
         await backend.client.start(request)
         header = await backend.client.header(request.run_id)
         view = RunView.of(header, backend.clock.now())

@@ -63,7 +63,7 @@ async def _work(settings: Settings) -> int:
     app = load(settings)
     log = structlog.get_logger().bind(app=app.name, queue=settings.queue)
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(open_backend(settings))
+        backend = await stack.enter_async_context(open_backend(settings, create=True))
         working = Worker(services_of(backend, app, settings))
         health = Health(working, settings.concurrency)
         if settings.health_port is not None:

@@ -1,0 +1,159 @@
+"""Runs that are started, shown and steered by single commands, with workers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import yaml
+from tests.cli.command import Command, read_until
+
+
+@contextmanager
+def worker(command: Command, app: str) -> Iterator[None]:
+    """A worker beside the test's commands; told to stop at the end."""
+    process = command.begin("worker", "--app", app, env={"FLOWCRAFT_LOG_FORMAT": "json"})
+    try:
+        read_until(process, "worker started")
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=40)
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def waiting(shop: Command) -> Command:
+    """The four runs of the shop; order-1003 waits for a decision."""
+    assert shop("run", "-f", "runs.yaml", "--app", "shop.flows:app").code == 1
+    return shop
+
+
+def test_a_started_run_is_taken_by_a_worker(shop: Command) -> None:
+    with worker(shop, "shop.flows:app"):
+        ended = shop("start", "order", "--input", '{"amount": 42}', "--run-id", "one", "--wait")
+
+    assert (ended.code, ended.out) == (0, "one\n")
+    assert shop("get", "one").rows["one"][1:3] == ["Succeeded", "4/4"]
+
+
+def test_a_run_that_fails_is_exit_code_one_for_whoever_waits(shop: Command) -> None:
+    with worker(shop, "shop.flows:app"):
+        ended = shop("start", "order", "--input", '{"amount": -5}', "--run-id", "one", "--wait", "-o", "json")
+        watched = shop("watch", "one")
+
+    assert ended.code == watched.code == 1
+    assert ended.data["status"]["failures"][0]["nodeKey"] == "charge"
+    assert watched.rows["one"][1] == "Failed"
+
+
+def test_starting_twice_with_one_id_is_one_run(shop: Command) -> None:
+    for _ in range(2):
+        assert shop("start", "order", "--run-id", "one").out == "one\n"
+
+    assert len(shop("get", "-o", "json").data["items"]) == 1
+
+
+def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
+    answer = ("decide", "order-1003", "approve", "--action", "approved", "--output", '{"by": "ada"}')
+
+    assert waiting(*answer).code == 0
+    with worker(waiting, "shop.flows:app"):
+        watched = waiting("watch", "order-1003")
+    again = waiting(*answer)
+    other = waiting("decide", "order-1003", "approve", "--action", "refused")
+
+    assert watched.out.splitlines()[-1].split()[3] == "Succeeded"
+    output = waiting("get", "order-1003", "-o", "json").data["status"]["output"]
+    assert output["ship"]["after"] == {"by": "ada"}
+    assert again.code == 0
+    assert other.code == 2
+    assert "already" in other.error_line
+
+
+def test_a_decision_for_a_node_that_does_not_wait_is_refused(waiting: Command) -> None:
+    ended = waiting("decide", "order-1003", "ship", "--action", "approved")
+
+    assert ended.code == 2
+    assert "ship" in ended.error_line
+
+
+def test_suspend_resume_and_cancel(waiting: Command) -> None:
+    assert waiting("suspend", "order-1003").rows["order-1003"][2] == "Suspended"
+    assert waiting("resume", "order-1003").rows["order-1003"][2] in ("Awaiting", "Running")
+    assert waiting("cancel", "order-1003").rows["order-1003"][2] == "Cancelled"
+    assert waiting("cancel", "order-1003").code == 0
+
+
+def test_a_run_that_has_ended_cannot_be_changed(waiting: Command) -> None:
+    for verb in ("cancel", "suspend", "resume"):
+        ended = waiting(verb, "order-1001")
+        assert ended.code == 2
+        assert "already completed" in ended.error_line
+
+
+def test_describe_tells_what_became_of_each_node(waiting: Command) -> None:
+    failed = waiting("describe", "order-1004").out
+    described = waiting("describe", "order-1003", "-o", "yaml").out
+
+    assert "Status:     Failed (NodeFailed)" in failed
+    assert "charge   failed" in failed
+    assert "NonRetryableError: the amount must not be negative" in failed
+    nodes = {node["key"]: node["status"] for node in yaml.safe_load(described)["nodes"]}
+    assert nodes == {"charge": "completed", "refund": "skipped", "approve": "awaiting"}
+
+
+def test_get_shows_the_runs_asked_for(waiting: Command) -> None:
+    active = waiting("get", "--active")
+    two = waiting("get", "order-1001", "order-1004")
+    wide = waiting("get", "order-1004", "-o", "wide")
+
+    assert list(active.rows) == ["order-1003"]
+    assert list(two.rows) == ["order-1001", "order-1004"]
+    assert wide.out.splitlines()[0].endswith("AGE   VERSION   REASON       RUN ID") or "RUN ID" in wide.out
+    assert "NodeFailed" in wide.out
+
+
+def test_a_name_means_the_newest_run_but_is_not_guessed_when_one_is_changed(waiting: Command) -> None:
+    waiting("run", "-f", "runs.yaml", "--app", "shop.flows:app")
+    newest = waiting("get", "-o", "json").data["items"][-4:]
+    newest_id = next(item["metadata"]["uid"] for item in newest if item["metadata"]["name"] == "order-1003")
+
+    shown = waiting("get", "order-1003", "-o", "json")
+    changed = waiting("cancel", "order-1003")
+
+    assert shown.data["metadata"]["uid"] == newest_id
+    assert changed.code == 2
+    assert newest_id in changed.error_line
+    assert waiting("cancel", newest_id).code == 0
+
+
+def test_a_run_is_drawn(waiting: Command) -> None:
+    drawn = waiting("diagram", "--run", "order-1003").out
+
+    assert drawn.startswith("flowchart TD\n")
+    assert "awaiting" in drawn
+
+
+def test_a_blueprint_is_drawn_and_linted(shop: Command) -> None:
+    drawn = shop("diagram", "order", "--app", "shop.flows:app")
+    clean = shop("lint", "--app", "shop.flows:app")
+    (shop.folder / "broken.json").write_text(
+        '{"id": "x", "nodes": [{"id": "a", "uses": "charge"}], "edges": [{"source": "a", "target": "b"}]}'
+    )
+    broken = shop("lint", "broken.json", "--app", "shop.flows:app")
+    as_data = shop("lint", "broken.json", "-o", "json")
+
+    assert '"charge"' in drawn.out
+    assert (clean.code, clean.out) == (0, "")
+    assert broken.code == 1
+    assert broken.out.startswith("broken.json: error: INVALID_EDGE_TARGET: ")
+    assert as_data.data[0]["edge"] == ["a", "b"]
+
+
+def test_a_file_that_is_not_there_is_told(shop: Command) -> None:
+    ended = shop("get")
+
+    assert ended.code == 2
+    assert "there is no file" in ended.error_line
