@@ -16,7 +16,6 @@ from typing import Any, Final
 import orjson
 from azure.core import MatchConditions
 from azure.cosmos.aio import ContainerProxy
-from azure.cosmos.exceptions import CosmosResourceNotFoundError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
@@ -39,7 +38,7 @@ IDS_A_QUERY: Final = 500
 
 @dataclass(slots=True)
 class BareRun:
-    """What is remembered of a run: its header, and which nodes are busy or done."""
+    """What is remembered of a run: its header, its session, and which nodes are busy."""
 
     run_id: str
     workflow: Workflow
@@ -48,7 +47,6 @@ class BareRun:
     etag: str = ""
     session: str = ""
     busy: set[str] = field(default_factory=set)
-    done: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +195,12 @@ class BareContestant:
 
     async def _act(self, run: BareRun, node: str, token: str) -> Sequence[str]:
         """Record a node; gives the nodes that are ready behind it."""
-        contexts, workflow = self._clients.contexts, run.workflow
+        workflow = run.workflow
         run.busy.add(node)
-        if workflow.entering.get(node, 0) > 1:
-            with suppress(CosmosResourceNotFoundError):
-                await contexts.read_item(f"n:{node}", run.run_id, session_token=run.session)
-        answer = await contexts.create_item(documents.record_item(run.run_id, node, token), no_response=True)
+        answer = await self._clients.contexts.create_item(
+            documents.record_item(run.run_id, node, token), no_response=True
+        )
         run.session = answer.get_response_headers().get("x-ms-session-token", "")
-        run.done.add(node)
         following = workflow.following[node]
         joins = [target for target in following if workflow.entering[target] > 1]
         ready = [target for target in following if workflow.entering[target] == 1]
@@ -243,14 +239,12 @@ class BareContestant:
         if answer == b"ready":
             return True
         sources = [source for source, targets in run.workflow.following.items() if join in targets]
-        wide = expected > CHECKED_JOIN
-        if (created if wide else run.busy.isdisjoint(sources)) and not await self._recorded(run, sources):
-            return False
+        if created if expected > CHECKED_JOIN else run.busy.isdisjoint(sources):
+            await self._recorded(run, sources)
         return False
 
-    async def _recorded(self, run: BareRun, sources: Sequence[str]) -> int:
-        """How many of the nodes have a record."""
-        found = 0
+    async def _recorded(self, run: BareRun, sources: Sequence[str]) -> None:
+        """Ask for the records of the nodes."""
         for start in range(0, len(sources), IDS_A_QUERY):
             named = {
                 f"@id{number}": f"n:{key}" for number, key in enumerate(sources[start : start + IDS_A_QUERY])
@@ -263,8 +257,7 @@ class BareContestant:
                 max_item_count=1000,
             ).by_page()
             async for page in pages:
-                found += len([item async for item in page])
-        return found
+                _ = [item async for item in page]
 
     async def _discharge(self, run: BareRun, token: str, passed: Sequence[str], hint: str) -> None:
         prefix = f"fc:{{{run.run_id}}}:"
