@@ -86,11 +86,11 @@ class EmbeddedCoordination:
 
     async def claim(self, request: ClaimRequest) -> Claim:
         """Try to claim a node key."""
-        now = self._database.now()
         place = (request.run_id, request.key)
-        parameters = (*place, request.token, now + request.lease_s, now)
 
         def work(connection: sqlite3.Connection) -> Claim:
+            now = self._database.now()
+            parameters = (*place, request.token, now + request.lease_s, now)
             before = connection.execute(_CLAIM_STATE, (*place, now)).fetchone() if request.activity else None
             if connection.execute(_CLAIM, parameters).fetchall():
                 if request.activity and before is None:
@@ -103,9 +103,9 @@ class EmbeddedCoordination:
 
     async def renew(self, run_id: str, keys: Sequence[str], token: str, lease_s: float) -> bool:
         """Extend claims held by the token."""
-        now = self._database.now()
 
         def work(connection: sqlite3.Connection) -> bool:
+            now = self._database.now()
             renewed = [
                 connection.execute(_RENEW, (now + lease_s, run_id, key, token, now)).rowcount for key in keys
             ]
@@ -124,15 +124,16 @@ class EmbeddedCoordination:
 
     async def arrive(self, arrival: JoinArrival) -> tuple[Arrival, bool]:
         """Record arrivals at a join."""
-        now = self._database.now()
-        return await self._database.signal(lambda connection: _arrive(connection, arrival, now))
+        return await self._database.signal(
+            lambda connection: _arrive(connection, arrival, self._database.now())
+        )
 
     async def discharge(self, discharge: Discharge) -> int:
         """End a delivery's work."""
-        now = self._database.now()
         run_id, token = discharge.run_id, discharge.token
 
         def work(connection: sqlite3.Connection) -> int:
+            now = self._database.now()
             for key in discharge.done:
                 connection.execute(_DONE, (run_id, key, token, now + DONE_S, now))
             for key in discharge.released:
@@ -159,11 +160,12 @@ class EmbeddedCoordination:
 
     async def lease(self, name: str, holder: str, lease_s: float) -> bool:
         """Take or renew a named lease."""
-        now = self._database.now()
-        parameters = (name, holder, now + lease_s, now)
-        return bool(
-            await self._database.single(lambda connection: connection.execute(_LEASE, parameters).fetchall())
-        )
+
+        def work(connection: sqlite3.Connection) -> bool:
+            now = self._database.now()
+            return bool(connection.execute(_LEASE, (name, holder, now + lease_s, now)).fetchall())
+
+        return await self._database.single(work)
 
     async def release(self, name: str, holder: str) -> None:
         """Give up a named lease if the holder has it."""
@@ -175,9 +177,9 @@ class EmbeddedCoordination:
 
     async def heartbeat(self, queue: str, worker: str, in_flight: int, ttl_s: float) -> None:
         """Tell that a worker lives."""
-        now = self._database.now()
 
         def work(connection: sqlite3.Connection) -> None:
+            now = self._database.now()
             connection.execute("DELETE FROM heartbeat WHERE until <= ?", (now,))
             connection.execute(_HEARTBEAT, (queue, worker, in_flight, now + ttl_s))
 

@@ -25,8 +25,8 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
-RESTART_PAGES: Final = 16_000
-"""Pages in the log (of 4 KiB) from which it is restarted even though that shortly stops all writers."""
+RESTART_PAGES: Final = 8_000
+"""Pages in the log (of 4 KiB) from which it is restarted even though that stops all writers for a moment."""
 
 
 def sync_file(descriptor: int) -> None:
@@ -153,9 +153,9 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
     busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     if busy:
         return
-    if moved < pages and pages >= RESTART_PAGES:
-        # Writers never pause, so the log never comes to its end by itself.
-        connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute("PRAGMA busy_timeout = 2000")
+    if pages >= RESTART_PAGES:
+        # Where writers never pause, the log never starts again by itself. Little is left to move by now.
         busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
     if not busy and moved == pages:
         connection.execute("UPDATE checkpoint SET completed = completed + 1")

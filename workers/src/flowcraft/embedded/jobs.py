@@ -47,18 +47,15 @@ class EmbeddedQueue:
 
     async def receive(self, max_messages: int, visibility_timeout_s: float) -> list[Delivery]:
         """Take visible messages, those longest visible first."""
-        now = self._database.now()
         receipt = self._database.nonce()
-        parameters = (
-            now + visibility_timeout_s,
-            receipt,
-            self.name,
-            now,
-            min(max_messages, MAX_RECEIVED),
-        )
-        rows = await self._database.single(
-            lambda connection: connection.execute(_RECEIVE, parameters).fetchall()
-        )
+        limit = min(max_messages, MAX_RECEIVED)
+
+        def work(connection: sqlite3.Connection) -> list[tuple[int, str, int, float]]:
+            now = self._database.now()
+            parameters = (now + visibility_timeout_s, receipt, self.name, now, limit)
+            return connection.execute(_RECEIVE, parameters).fetchall()
+
+        rows = await self._database.single(work)
         return [
             Delivery(str(number), str(receipt), body, deliveries, datetime.fromtimestamp(inserted_at, UTC))
             for number, body, deliveries, inserted_at in rows
@@ -72,17 +69,13 @@ class EmbeddedQueue:
         """Rewrite the body and hide the message for the timeout."""
         _check_size(body)
         receipt = self._database.nonce()
-        parameters = (
-            body,
-            self._database.now() + visibility_timeout_s,
-            receipt,
-            int(delivery.message_id),
-            int(delivery.receipt),
-        )
-        changed = await self._database.single(
-            lambda connection: connection.execute(_UPDATE, parameters).rowcount
-        )
-        if not changed:
+        versions = (receipt, int(delivery.message_id), int(delivery.receipt))
+
+        def work(connection: sqlite3.Connection) -> int:
+            visible_at = self._database.now() + visibility_timeout_s
+            return connection.execute(_UPDATE, (body, visible_at, *versions)).rowcount
+
+        if not await self._database.single(work):
             raise DeliveryLostError(f"message {delivery.message_id} was received again, or deleted")
         if visibility_timeout_s <= 0:
             self._database.ring()

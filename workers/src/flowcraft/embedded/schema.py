@@ -114,12 +114,11 @@ CREATE TABLE heartbeat (
     PRIMARY KEY (queue, worker)
 ) WITHOUT ROWID;
 CREATE TABLE notice (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     channel TEXT NOT NULL,
     text TEXT NOT NULL,
     at REAL NOT NULL
 );
-CREATE INDEX notice_channel ON notice (channel, id);
 
 -- Written by the checkpointer, so that it and not a worker's commit restarts the write-ahead log.
 CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), completed INTEGER NOT NULL);
