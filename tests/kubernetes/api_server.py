@@ -47,7 +47,9 @@ class ApiServer:
         self.kubeconfig.write_text(json.dumps(self._configuration()))
         self._wait("/readyz")
 
-    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the administrator."""
         program = find_program("kubectl")
         assert program is not None

@@ -1,4 +1,4 @@
-"""Fixtures of the operator's tests: a real API server, the project's definitions, a namespace, the operator."""
+"""Fixtures of the operator's tests: a real API server, the definitions, a namespace, the operator."""
 
 from __future__ import annotations
 
@@ -98,14 +98,17 @@ class Scene:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """An object, or an empty one if it does not exist."""
-        answer = self.api.kubectl(
-            "--namespace", self.namespace, "get", kind, name, "-o", "json", check=False
-        )
+        answer = self.api.kubectl("--namespace", self.namespace, "get", kind, name, "-o", "json", check=False)
         return dict(json.loads(answer.stdout)) if answer.returncode == 0 else {}
+
+    def replicas(self, pool: str = "orders") -> int:
+        """The number of workers that the pool's Deployment asks for; -1 without a Deployment."""
+        return int(self.get("deployment", f"{pool}-workers").get("spec", {}).get("replicas", -1))
 
     def events(self, name: str) -> list[str]:
         """The reasons of the events about an object."""
-        answer = self.kubectl("get", "events", "-o", "json", "--field-selector", f"involvedObject.name={name}")
+        about = f"--field-selector=involvedObject.name={name}"
+        answer = self.kubectl("get", "events", "-o", "json", about)
         return [str(each["reason"]) for each in json.loads(answer)["items"]]
 
     async def phase(self, name: str, *phases: str, timeout_s: float = 40.0) -> dict[str, Any]:
@@ -116,7 +119,7 @@ class Scene:
             return found if found.get("status", {}).get("phase") in phases else None
 
         try:
-            return dict(await until(f"{name} in {phases}", look, timeout_s) or {})
+            return (await until(f"{name} in {phases}", look, timeout_s)) or {}
         except AssertionError as error:
             logs = "\n".join(program.text()[-3000:] for program in self.programs)
             raise AssertionError(f"{error}\n{self.get('workflowrun', name)}\n{logs}") from None
@@ -131,7 +134,7 @@ class Scene:
             return found if found.get("reason") == reason else None
 
         try:
-            return dict(await until(f"{condition} of {name} is {reason}", look, timeout_s) or {})
+            return (await until(f"{condition} of {name} is {reason}", look, timeout_s)) or {}
         except AssertionError as error:
             logs = "\n".join(program.text()[-3000:] for program in self.programs)
             raise AssertionError(f"{error}\n{self.get(kind, name)}\n{logs}") from None

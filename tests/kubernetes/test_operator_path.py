@@ -15,7 +15,7 @@ async def test_a_run_goes_to_succeeded_and_leaves_nothing_behind(scene: Scene) -
     deployment = await until("a Deployment", lambda: scene.get("deployment", "orders-workers"))
     assert deployment["spec"]["replicas"] == 0
     scene.run("order-1")
-    await until("a worker is wanted", lambda: scene.get("deployment", "orders-workers")["spec"]["replicas"] == 1)
+    await until("a worker is wanted", lambda: scene.replicas() == 1)
     scene.worker(f"{scene.namespace}-orders")
 
     run = await scene.phase("order-1", "Succeeded")
@@ -29,5 +29,5 @@ async def test_a_run_goes_to_succeeded_and_leaves_nothing_behind(scene: Scene) -
         "Finished": "True",
     }
     await until("no finalizer", lambda: not scene.get("workflowrun", "order-1")["metadata"].get("finalizers"))
-    await until("no worker", lambda: scene.get("deployment", "orders-workers")["spec"]["replicas"] == 0)
+    await until("no worker", lambda: scene.replicas() == 0)
     assert "Traceback" not in operator.text()

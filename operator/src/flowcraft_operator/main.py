@@ -7,13 +7,19 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 import kopf
 
 from flowcraft_operator.handlers.operator import Operator
 from flowcraft_operator.handlers.registration import registry_of
-from flowcraft_operator.kube.client import login
+from flowcraft_operator.kube.client import KubeClient, login
+from flowcraft_operator.kube.resources import WORKER_POOLS, WORKFLOW_RUNS
 from flowcraft_operator.settings import OperatorSettings, SettingsError
+
+DEFINITIONS_EVERY_S: Final = 3.0
+
+_log = logging.getLogger(__name__)
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -30,12 +36,27 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 async def operate(settings: OperatorSettings) -> None:
     """Run in this loop until a signal comes or the task is cancelled."""
+    await _definitions_served()
     await kopf.operator(
         registry=registry_of(lambda: Operator(settings), login),
         clusterwide=not settings.watch_namespaces,
         namespaces=settings.watch_namespaces,
         standalone=True,
     )
+
+
+async def _definitions_served() -> None:
+    """Wait until the API server knows both resources: what is there at the start is what Kopf watches.
+
+    An operator that looks after some namespaces only may not watch the definitions themselves.
+    """
+    kube = KubeClient(login)
+    try:
+        while missing := await kube.unserved(WORKER_POOLS, WORKFLOW_RUNS):
+            _log.warning("waiting for the custom resource definitions of %s", " and ".join(missing))
+            await asyncio.sleep(DEFINITIONS_EVERY_S)
+    finally:
+        await kube.close()
 
 
 def _set_up_logs(settings: OperatorSettings) -> None:

@@ -6,20 +6,23 @@ as a hook of the chart, and may be run by hand.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from flowcraft_operator.handlers.run_record import POOL_FINALIZER, RUN_FINALIZER
 from flowcraft_operator.kube.client import KubeClient, login
 from flowcraft_operator.kube.errors import ConflictError, KubeError, NotFoundError
-from flowcraft_operator.kube.resources import WORKER_POOLS, WORKFLOW_RUNS, Resource
+from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS, WORKER_POOLS, WORKFLOW_RUNS, Resource
 from flowcraft_operator.settings import OperatorSettings, SettingsError
 
 OWN: Final = frozenset({RUN_FINALIZER, POOL_FINALIZER})
 TRIES: Final = 5
+STOP_TIMEOUT_S: Final = 120.0
 
 
 async def release_all(kube: KubeClient, namespaces: tuple[str, ...] = ()) -> int:
@@ -40,7 +43,7 @@ async def _all(
 ) -> AsyncIterator[dict[str, Any]]:
     for namespace in namespaces or (None,):
         try:
-            async for body in kube.list(resource, namespace):
+            async for body in kube.scan(resource, namespace):
                 yield body
         except NotFoundError:
             continue  # the definitions are gone, and everything with them
@@ -70,10 +73,32 @@ async def _release(kube: KubeClient, resource: Resource, body: Mapping[str, Any]
     )
 
 
-async def _main() -> int:
+async def stop_deployment(kube: KubeClient, namespace: str, name: str) -> None:
+    """Scale the operator down and wait until it is gone: it would set its finalizers again.
+
+    Raises:
+        KubeError: it may not be scaled, or its pod does not end.
+    """
+    try:
+        document = await kube.patch_merge(DEPLOYMENTS, namespace, name, {"spec": {"replicas": 0}})
+    except NotFoundError:
+        return
+    labels = document["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while [pod async for pod in kube.scan(PODS, namespace, label_selector=selector)]:
+        if time.monotonic() > deadline:
+            raise KubeError(f"the pod of Deployment {name} does not end")
+        await asyncio.sleep(0.5)
+
+
+async def _main(deployment: str) -> int:
     settings = OperatorSettings.from_environment(os.environ)
     kube = KubeClient(login)
     try:
+        if deployment:
+            namespace, _, name = deployment.partition("/")
+            await stop_deployment(kube, namespace, name)
         released = await release_all(kube, settings.watch_namespaces)
     finally:
         await kube.close()
@@ -81,10 +106,13 @@ async def _main() -> int:
     return 0
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run once; 1 with one line if it did not work."""
+    parser = argparse.ArgumentParser("flowcraft_operator.release", description=__doc__.partition("\n")[0])
+    parser.add_argument("--stop", metavar="NAMESPACE/DEPLOYMENT", default="", help="end the operator first")
+    options = parser.parse_args(arguments)
     try:
-        return asyncio.run(_main())
+        return asyncio.run(_main(options.stop))
     except (KubeError, SettingsError) as error:
         sys.stderr.write(f"flowcraft-operator release: {error}\n")
         return 1

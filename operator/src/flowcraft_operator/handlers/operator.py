@@ -103,11 +103,12 @@ class Operator:
         return "" if self._work else "starting"
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+def configure(settings: kopf.OperatorSettings, *, clusterwide: bool) -> None:
     """Kopf's own settings: bounded lists, a watch that notices silence, no Events, names of this project."""
     settings.watching.chunk_size = 500
     settings.watching.server_timeout = 600
     settings.posting.enabled = False
+    settings.scanning.disabled = not clusterwide  # a namespaced role cannot watch definitions
     settings.networking.request_timeout = 30
     settings.persistence.finalizer = POOL_FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.flowcraft.io")

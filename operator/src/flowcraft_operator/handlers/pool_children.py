@@ -55,7 +55,7 @@ class PoolChildren:
         state.problem = None
         if wants_pods(state.deployment):
             selector = state.identity.selector_text
-            pods = [pod async for pod in self._kube.list(PODS, namespace, label_selector=selector)]
+            pods = [pod async for pod in self._kube.scan(PODS, namespace, label_selector=selector)]
             state.problem = worker_problem(pods)
 
     async def apply(self, state: PoolState, spec: WorkerPoolSpec, replicas: int) -> None:

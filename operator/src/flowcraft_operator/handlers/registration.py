@@ -35,8 +35,8 @@ def registry_of(make: Callable[[], Operator], log_in: Login) -> kopf.OperatorReg
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings)
         operator = make()
+        configure(settings, clusterwide=not operator.settings.watch_namespaces)
         await operator.start()
         running.append(operator)
 

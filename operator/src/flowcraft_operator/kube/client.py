@@ -10,7 +10,13 @@ import aiohttp
 import kopf
 import orjson
 
-from flowcraft_operator.kube.errors import KubeError, UnauthorizedError, UnavailableError, error_of
+from flowcraft_operator.kube.errors import (
+    KubeError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    error_of,
+)
 from flowcraft_operator.kube.resources import Resource, resource_of
 
 FIELD_MANAGER: Final = "flowcraft-operator"
@@ -42,7 +48,7 @@ class KubeClient:
         """Read one object."""
         return await self._request("GET", resource.path(namespace, name))
 
-    async def list(
+    async def scan(
         self, resource: Resource, namespace: str | None = None, *, label_selector: str = ""
     ) -> AsyncIterator[dict[str, Any]]:
         """Read all objects, in pages; those of one namespace or of all."""
@@ -106,6 +112,16 @@ class KubeClient:
     ) -> dict[str, Any]:
         """Change some fields of an object."""
         return await self._request("PATCH", resource.path(namespace, name), body, content_type=_MERGE_PATCH)
+
+    async def unserved(self, *resources: Resource) -> list[str]:
+        """Which of these resources of one group the API server does not know."""
+        path = f"/apis/{resources[0].group}/{resources[0].version}"
+        try:
+            served = await self._request("GET", path)
+        except NotFoundError:
+            served = {}
+        names = {each["name"] for each in served.get("resources") or ()}
+        return [each.kind for each in resources if each.plural not in names]
 
     async def close(self) -> None:
         """Close the connections; the next request opens them again."""
