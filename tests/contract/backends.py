@@ -8,6 +8,7 @@ shared with other tests: each test uses run ids, lease names and channels of its
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,10 +17,12 @@ from typing import Final, Protocol, TypeVar
 
 import pytest
 from tests.contract.manual_clock import ManualClock
+from tests.emulators.stand_ins import StandIns
 
 from flowcraft.clock import SystemClock
 from flowcraft.embedded import open_embedded
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
+from flowcraft_azure import AzureSettings, open_azure, provision
 
 T = TypeVar("T")
 
@@ -100,8 +103,30 @@ def embedded_file(request: pytest.FixtureRequest) -> AbstractAsyncContextManager
     return _embedded(str(request.getfixturevalue("tmp_path") / "runs.db"))
 
 
+@asynccontextmanager
+async def _azure(stand_ins: StandIns, queue_name: str) -> AsyncIterator[BackendUnderTest]:
+    settings = AzureSettings.from_environment({**os.environ, **stand_ins.environment}, queue_name)
+    await provision(settings)
+    clock = RealClock()
+    async with open_azure(settings, clock, random.Random(7)) as backend:
+        yield BackendUnderTest(
+            queue_name=queue_name,
+            queue=backend.queue,
+            poison=backend.for_queue(f"{queue_name}-poison").queue,
+            facts=backend.facts,
+            coordination=backend.coordination,
+            clock=clock,
+        )
+
+
+def azure(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[BackendUnderTest]:
+    """Queue Storage, Cosmos DB and Redis, or their stand-ins."""
+    return _azure(request.getfixturevalue("stand_ins"), request.getfixturevalue("unique_name"))
+
+
 BACKENDS: Final[Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]]] = {
     "embedded-memory": (embedded_memory, ()),
     "embedded-file": (embedded_file, ()),
+    "azure": (azure, (pytest.mark.emulators,)),
 }
 """By name: the factory, and marks (``pytest.mark.emulators`` for what needs the stand-ins)."""

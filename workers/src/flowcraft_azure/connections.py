@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import urllib.request
 from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.storage.queue.aio import QueueClient
 from redis.asyncio import ConnectionPool, Redis
@@ -16,13 +14,13 @@ from redis.backoff import ExponentialBackoff
 from flowcraft_azure.count import (
     COSMOS,
     QUEUE,
-    CountingTransport,
     RequestCounter,
     counting_connection,
     plain_or_tls,
 )
 from flowcraft_azure.queue import POISON_SUFFIX
 from flowcraft_azure.settings import AzureSettings, AzureSettingsError, is_emulator
+from flowcraft_azure.transport import Transport
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 20.0
@@ -63,7 +61,7 @@ def queue_clients(
             "initial_backoff": 0,
             "increment_base": 0,
             "random_jitter_range": 0,
-            "transport": _transport(QUEUE, counter),
+            "transport": Transport(QUEUE, counter),
             "connection_timeout": CONNECT_TIMEOUT_S,
             "read_timeout": READ_TIMEOUT_S,
         }
@@ -84,7 +82,7 @@ def cosmos_client(
 ) -> CosmosClient:
     """The client of the account; consistency is the account's own."""
     options: dict[str, Any] = {
-        "transport": _transport(COSMOS, counter),
+        "transport": Transport(COSMOS, counter),
         "connection_timeout": CONNECT_TIMEOUT_S,
         "read_timeout": READ_TIMEOUT_S,
         "retry_total": 1,
@@ -121,11 +119,3 @@ def redis_client(settings: AzureSettings, counter: RequestCounter | None = None)
     except ValueError as error:
         raise AzureSettingsError(f"the address of Redis: {error}") from None
     return Redis.from_pool(pool)
-
-
-def _transport(service: str, counter: RequestCounter | None) -> AioHttpTransport:
-    """A transport that looks for proxies once: aiohttp otherwise reads the environment at each request."""
-    proxied = bool(urllib.request.getproxies())
-    if counter is None:
-        return AioHttpTransport(use_env_settings=proxied)
-    return CountingTransport(counter, service, use_env_settings=proxied)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import random as randomness
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from flowcraft.distributed.services import hint_channel
 from flowcraft.ports import Arrival, Claim, ClaimRequest, Coordination, Discharge, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError
 from flowcraft_azure import scripts
+from flowcraft_azure.hints import Texts
 from flowcraft_azure.scripts import Script
 
 DONE_S: Final = 3600
 """How long a ``done`` mark is kept."""
 KEPT_S: Final = 24 * 3600
 """How long joins and counters are kept after their last use."""
-RECONNECT_MIN_S: Final = 0.1
-RECONNECT_MAX_S: Final = 5.0
-LISTEN_CHECK_S: Final = 5.0
-"""A listener asks at least so often whether its connection lives."""
 
 
 class RedisCoordinationStore(Coordination):
@@ -32,20 +28,12 @@ class RedisCoordinationStore(Coordination):
 
     Args:
         redis: A ``redis.asyncio`` client; it is the caller's to close.
-        queue_name: Whose listeners hear the hints of ``discharge``; the adapter sets it to its own queue.
-        randomness: For jitter of reconnects.
+        random: For jitter of reconnects.
     """
 
-    def __init__(
-        self, redis: Redis, queue_name: str = "", *, randomness: random.Random | None = None
-    ) -> None:
+    def __init__(self, redis: Redis, *, random: randomness.Random | None = None) -> None:
         self._redis: Any = redis  # the client's methods are typed for sync and async use at once
-        self._channel = hint_channel(queue_name) if queue_name else ""
-        self._random = randomness or random.Random()  # noqa: S311 - jitter, no secret
-
-    def bound_to(self, queue_name: str) -> RedisCoordinationStore:
-        """The same store, with the hints of ``discharge`` published to this queue's listeners."""
-        return RedisCoordinationStore(self._redis, queue_name, randomness=self._random)
+        self._random = random or randomness.Random()  # noqa: S311 - jitter, no secret
 
     async def claim(self, request: ClaimRequest) -> Claim:
         """See ``Coordination.claim``."""
@@ -103,7 +91,7 @@ class RedisCoordinationStore(Coordination):
             discharge.activity,
             discharge.progress,
             KEPT_S * 1000,
-            _channel(self._channel) if self._channel else "",
+            _channel(discharge.channel) if discharge.channel else "",
             discharge.hint,
         )
         return int(answer)
@@ -148,7 +136,7 @@ class RedisCoordinationStore(Coordination):
 
     def listen(self, channel: str) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         """See ``Coordination.listen``; what is published after the context was entered is heard."""
-        return self._listen(_channel(channel))
+        return Texts(self._redis, _channel(channel), self._random)
 
     async def forget(self, run_id: str) -> None:
         """See ``Coordination.forget``."""
@@ -162,34 +150,6 @@ class RedisCoordinationStore(Coordination):
             except NoScriptError:  # a server that is new or was restarted: send the source once
                 return await self._redis.eval(script.text, len(keys), *keys, *arguments)
 
-    @asynccontextmanager
-    async def _listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-        pubsub = self._redis.pubsub()
-        try:
-            try:
-                await pubsub.subscribe(channel)
-                await pubsub.get_message(timeout=LISTEN_CHECK_S)  # the answer to "subscribe"
-            except (RedisError, OSError):
-                pass  # the store is away: the texts below go on when it is back
-            yield self._texts(pubsub, channel)
-        finally:
-            await _closed(pubsub)
-
-    async def _texts(self, pubsub: Any, channel: str) -> AsyncIterator[str]:
-        pause_s = RECONNECT_MIN_S
-        while True:
-            try:
-                if not pubsub.subscribed:
-                    await pubsub.subscribe(channel)
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=LISTEN_CHECK_S)
-            except (RedisError, OSError):
-                await asyncio.sleep(pause_s * self._random.uniform(0.5, 1.0))
-                pause_s = min(pause_s * 2, RECONNECT_MAX_S)
-                continue
-            pause_s = RECONNECT_MIN_S
-            if message is not None:
-                yield _text(message["data"])
-
 
 class _Away:
     """Raises ``BackendUnavailableError`` for whatever Redis raises inside."""
@@ -202,13 +162,6 @@ class _Away:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RedisError | OSError | asyncio.TimeoutError):
             raise BackendUnavailableError(f"Redis: {error or type(error).__name__}") from error
-
-
-async def _closed(pubsub: Any) -> None:
-    try:
-        await pubsub.aclose()
-    except (RedisError, OSError):
-        return  # the connection is gone already
 
 
 def _run(run_id: str) -> str:

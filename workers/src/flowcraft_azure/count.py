@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from azure.core.pipeline.transport import AioHttpTransport
 from redis.asyncio.connection import Connection, SSLConnection
 
 from flowcraft_azure import scripts
@@ -47,21 +46,6 @@ class RequestCounter:
     def clear(self) -> None:
         """Begin again at zero."""
         self.counts.clear()
-
-
-class CountingTransport(AioHttpTransport):  # type: ignore[misc]
-    """The SDKs' own HTTP transport, counting what it sends."""
-
-    def __init__(self, counter: RequestCounter, service: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._counter = counter
-        self._service = service
-        self._operation = queue_operation if service == QUEUE else cosmos_operation
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Count and send."""
-        self._counter.add(self._service, self._operation(request.method, request.url, request.headers))
-        return await super().send(request, **options)
 
 
 def queue_operation(method: str, url: str, headers: Mapping[str, str]) -> str:

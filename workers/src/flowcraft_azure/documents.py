@@ -202,9 +202,19 @@ def merged_context(items: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> d
     }
 
 
+def newest_seq(items: Sequence[Mapping[str, Any]], key: str) -> int:
+    """The highest seq at which a context key was written in these ``k:`` items and packs; 0 where never."""
+    written = [
+        item.get("seq", 0)
+        for item in items
+        if (item.get("key") == key if item.get("type") == "k" else key in item.get("entries", ()))
+    ]
+    return max(written, default=0)
+
+
 def input_item(run_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The item of a large input; one whose keys would be taken for the item's own is wrapped."""
-    if any(key in {"id", "runId"} or key.startswith("_") for key in values):
+    if any(key in {"id", "runId", "type"} or key.startswith("_") for key in values):
         return {"id": run_id, "runId": run_id, _WRAPPED: dict(values)}
     return {**values, "id": run_id, "runId": run_id}
 

@@ -48,6 +48,8 @@ class CosmosFactStore(FactStore):
         self, client: CosmosClient, database: str, context_container: str, status_container: str
     ) -> None:
         account = CosmosAccount(client)
+        self.database = database
+        self.status_container = status_container
         self._contexts = Container(account, database, context_container)
         self._headers = Headers(Container(account, database, status_container), self._contexts)
 
@@ -100,10 +102,10 @@ class CosmosFactStore(FactStore):
         ids += [item_id("k", key) for key in dict.fromkeys(context)]
         ids += [run_id] if with_input else []
         items, seen = await self._items(run_id, ids, with_packs=bool(context), session=session)
-        records = [stored_record(item) for item in items if item.get("type") == "n"]
+        records = [stored_record(item) for item in items if item.get("type") == "n" and item["id"] != run_id]
         return Loaded(
             records={stored.record.key: stored for stored in records},
-            context=merged_context(items, context) if context else {},
+            context=merged_context([item for item in items if item["id"] != run_id], context),
             input=next((input_of(item) for item in items if with_input and item["id"] == run_id), None),
             session=seen or session,
         )

@@ -29,14 +29,15 @@ def _projection(names: Sequence[str]) -> str:
 _RECORDS: Final = _projection(RECORD_FIELDS)
 _HEADERS: Final = _projection((*HEADER_FIELDS, "_ts"))
 
-ALL_RECORDS: Final = Query(f"SELECT {_RECORDS} FROM c WHERE c.type = 'n'", {})  # noqa: S608 - constant names
+# A hand-written context item, whose id is the run's, may have any `type` of its own.
+ALL_RECORDS: Final = Query(f"SELECT {_RECORDS} FROM c WHERE c.type = 'n' AND c.id != c.runId", {})  # noqa: S608 - constant names
 ALL_IDS: Final = Query("SELECT c.id FROM c", {})
 
 
 def items(item_ids: Sequence[str], *, with_packs: bool) -> Query:
     """Whole items by id; with the packs of context keys of the partition where asked for."""
     named = _named("id", item_ids)
-    packs = " OR c.type = 'p'" if with_packs else ""
+    packs = " OR (c.type = 'p' AND c.id != c.runId)" if with_packs else ""
     return Query(f"SELECT * FROM c WHERE c.id IN ({', '.join(named)}){packs}", named)  # noqa: S608
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import random
+import random as randomness
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -33,8 +33,9 @@ POISON_SUFFIX: Final = "-poison"
 class AzureJobQueue(JobQueue):
     """One queue of a storage account, and its poison queue.
 
-    Messages are sent as plain text unless ``base64_messages``; both forms are read, because clients written
-    for Azure Functions send base64.
+    Bodies travel as they are, whatever they are (``Message.parse`` reads plain and base64 JSON alike). With
+    ``base64_messages``, for readers that expect it as Azure Functions do, they are sent as base64, and both
+    forms are received.
     """
 
     def __init__(
@@ -43,13 +44,13 @@ class AzureJobQueue(JobQueue):
         poison: QueueClient,
         *,
         clock: Clock,
-        randomness: random.Random,
+        random: randomness.Random,
         base64_messages: bool = False,
     ) -> None:
         self._client = client
         self._poison = poison
         self._clock = clock
-        self._random = randomness
+        self._random = random
         self._base64 = base64_messages
         self._faults = Faults("Queue Storage", f"queue {client.queue_name}")
         self._poison_faults = Faults("Queue Storage", f"queue {poison.queue_name}")
@@ -155,21 +156,20 @@ class AzureJobQueue(JobQueue):
         return Delivery(
             message_id=str(message.id),
             receipt=str(message.pop_receipt),
-            body=decoded(message.content or "", always=self._base64),
+            body=decoded(message.content or "") if self._base64 else message.content or "",
             delivery_count=message.dequeue_count or 1,
             inserted_at=message.inserted_on or datetime.fromtimestamp(0, UTC),
         )
 
 
-def decoded(text: str, *, always: bool = False) -> str:
-    """The body in a message: base64 of a JSON object (of any text where ``always``) is decoded."""
-    if not text or text[0] in "{[":
+def decoded(text: str) -> str:
+    """The body in a message that may be base64; JSON, and what is no base64 of text, is taken as it is."""
+    if text[:1] in "{[":
         return text
     try:
-        body = base64.b64decode(text, validate=True).decode()
+        return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
         return text
-    return body if always or body.lstrip()[:1] == "{" else text
 
 
 def _seconds(seconds: float) -> int:

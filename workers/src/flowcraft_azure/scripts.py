@@ -117,7 +117,7 @@ local open
 if ARGV[4] ~= '0' then open = redis.call('HINCRBY', KEYS[1], 'activity', ARGV[4]) end
 if ARGV[5] ~= '0' then redis.call('HINCRBY', KEYS[1], 'progress', ARGV[5]) end
 if ARGV[4] ~= '0' or ARGV[5] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
-if ARGV[8] ~= '' and ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[7], ARGV[8]) end
+if ARGV[7] ~= '' then redis.call('PUBLISH', ARGV[7], ARGV[8]) end
 return open or tonumber(redis.call('HGET', KEYS[1], 'activity') or '0')
 """,
 )

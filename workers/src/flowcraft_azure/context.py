@@ -1,0 +1,95 @@
+"""The shared keys of one run, from outside a node: for tools that speak to Cosmos DB themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from azure.cosmos.aio import CosmosClient
+
+from flowcraft.ports import Commit, ContextWrite
+from flowcraft_azure.containers import Container, CosmosAccount
+from flowcraft_azure.documents import context_items, input_of, item_id, merged_context, newest_seq
+from flowcraft_azure.settings import DEFAULT_CONTEXT_CONTAINER, DEFAULT_STATUS_CONTAINER
+
+_ALL: Final = "SELECT * FROM c WHERE c.type IN ('k', 'p') OR c.id = c.runId"
+
+
+class CosmosDbContext:
+    """Reads and writes the context keys of a run.
+
+    Over the run's input, which is the first layer, lie the keys that nodes and callers wrote. A node should
+    use its own ``ctx.context``: what it writes there appears with its record, or not at all; what is written
+    here appears at once.
+
+    Args:
+        run_id: The run.
+        client: An ``azure.cosmos.aio`` client; it is the caller's to close.
+        cosmos_database_name: Name of the database.
+        context_container_name: Name of the container of context keys.
+        status_container_name: Name of the container of run headers, which hold small inputs.
+    """
+
+    type: Literal["async"] = "async"
+
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        client: CosmosClient,
+        cosmos_database_name: str,
+        context_container_name: str = DEFAULT_CONTEXT_CONTAINER,
+        status_container_name: str = DEFAULT_STATUS_CONTAINER,
+    ) -> None:
+        account = CosmosAccount(client)
+        self.run_id = run_id
+        self._contexts = Container(account, cosmos_database_name, context_container_name)
+        self._statuses = Container(account, cosmos_database_name, status_container_name)
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key; ``default`` where there is none."""
+        return (await self.to_json()).get(key, default)
+
+    async def has(self, key: str) -> bool:
+        """Whether the key exists, null included."""
+        return key in await self.to_json()
+
+    async def set(self, key: str, value: Any) -> None:
+        """Write a key.
+
+        Raises:
+            PayloadTooLargeError: the value is over 2 MB.
+        """
+        await self._write(ContextWrite(key, value))
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; one that does not exist is no error."""
+        await self._write(ContextWrite(key, deleted=True))
+
+    async def to_json(self) -> dict[str, Any]:
+        """All keys and values."""
+        items = [
+            item async for page in self._contexts.query(_ALL, partition=self.run_id) for item in page.items
+        ]
+        written = [item for item in items if item["id"] != self.run_id]
+        names = {item["key"] for item in written if item["type"] == "k"}
+        names |= {name for item in written if item["type"] == "p" for name in item["entries"]}
+        kept = merged_context(written, names)
+        first = await self._input([item for item in items if item["id"] == self.run_id])
+        return {name: value for name, value in first.items() if name not in names} | kept
+
+    async def _input(self, items: list[Any]) -> dict[str, Any]:
+        if items:
+            return input_of(items[0])
+        header, _ = await self._statuses.read(self.run_id, self.run_id)
+        value = header.get("input") if header else None
+        return dict(value) if isinstance(value, dict) else {}
+
+    async def _write(self, write: ContextWrite) -> None:
+        ids = [item_id("k", write.key)]
+        text = "SELECT * FROM c WHERE c.id = @id OR (c.type = 'p' AND c.id != c.runId)"
+        pages = self._contexts.query(text, {"@id": ids[0]}, partition=self.run_id)
+        items = [item async for page in pages for item in page.items]
+        # Later than all that is there, else a pack of a node would hide it.
+        commit = Commit(context=[write], seq=newest_seq(items, write.key) + 1)
+        (item,) = context_items(self.run_id, commit)
+        await self._contexts.upsert(item)
