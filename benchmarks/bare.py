@@ -202,8 +202,8 @@ class BareContestant:
         )
         run.session = answer.get_response_headers().get("x-ms-session-token", "")
         following = workflow.following[node]
-        joins = [target for target in following if workflow.entering[target] > 1]
-        ready = [target for target in following if workflow.entering[target] == 1]
+        joins = [target for target in following if len(workflow.sources[target]) > 1]
+        ready = [target for target in following if len(workflow.sources[target]) == 1]
         for join in joins:
             if await self._arrive(run, node, join):
                 ready.append(join)
@@ -232,14 +232,13 @@ class BareContestant:
 
     async def _arrive(self, run: BareRun, node: str, join: str) -> bool:
         """Arrive at a join of all; whether it is ready by this arrival."""
-        prefix, expected = f"fc:{{{run.run_id}}}:", run.workflow.entering[join]
+        prefix, sources = f"fc:{{{run.run_id}}}:", run.workflow.sources[join]
         keys = (f"{prefix}j:node:{join}", f"{prefix}x")
-        answer, created = await self._script(scripts.ARRIVE, keys, node, expected, 0, DAY_MS, node, "T")
+        answer, created = await self._script(scripts.ARRIVE, keys, node, len(sources), 0, DAY_MS, node, "T")
         run.busy.discard(node)
         if answer == b"ready":
             return True
-        sources = [source for source, targets in run.workflow.following.items() if join in targets]
-        if created if expected > CHECKED_JOIN else run.busy.isdisjoint(sources):
+        if created if len(sources) > CHECKED_JOIN else run.busy.isdisjoint(sources):
             await self._recorded(run, sources)
         return False
 

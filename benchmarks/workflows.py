@@ -25,13 +25,13 @@ class Workflow:
         name: Blueprint id.
         first: The node it starts with.
         following: By node, the nodes behind it, in the order of the edges.
-        entering: By node, how many edges enter it.
+        sources: By node, the nodes before it.
     """
 
     name: str
     first: str
     following: Mapping[str, tuple[str, ...]]
-    entering: Mapping[str, int]
+    sources: Mapping[str, tuple[str, ...]]
 
     @property
     def nodes(self) -> int:
@@ -52,18 +52,24 @@ def fan(name: str, width: int) -> Workflow:
 
 
 def _registered(name: str, edges: list[tuple[str, str]]) -> Workflow:
-    following: dict[str, tuple[str, ...]] = {}
-    entering: dict[str, int] = {}
+    following: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
     for source, target in edges:
-        following[source] = (*following.get(source, ()), target)
-        following.setdefault(target, ())
-        entering[target] = entering.get(target, 0) + 1
+        for node in (source, target):
+            following.setdefault(node, [])
+            sources.setdefault(node, [])
+        following[source].append(target)
+        sources[target].append(source)
     flow = app.flow(name, version="1")
     for node in following:
         flow.node(node, uses="noop")
     for source, target in edges:
         flow.edge(source, target)
-    return Workflow(name, edges[0][0], following, entering)
+    return Workflow(name, edges[0][0], _fixed(following), _fixed(sources))
+
+
+def _fixed(lists: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {node: tuple(others) for node, others in lists.items()}
 
 
 WORKFLOWS: Final[Mapping[str, Workflow]] = {

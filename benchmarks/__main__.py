@@ -1,0 +1,116 @@
+"""Measure and print; see ``docs/performance.md`` for how to read it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.emulators.server_process import StandInError
+from tests.emulators.stand_ins import RunningStandIns
+
+from benchmarks.contestants import ROOT, ContestantProcess, on_azure
+from benchmarks.disk import NoDiskError, folder_on_disk, raw_commits_per_s
+from benchmarks.figures import Laps, figures, verdicts
+from benchmarks.laps import Load
+from benchmarks.machine import description
+from benchmarks.table import table, targets
+from benchmarks.workflows import WORKFLOWS
+
+AZURE: Final = (
+    (Load("linear5", 60, 32), 9),
+    (Load("fan8", 30, 16), 9),
+    (Load("wide1000", 1, 1), 4),
+)
+"""Loads on the stand-ins, and how often each contestant runs them."""
+EMBEDDED: Final = (
+    (Load("linear5", 100, 1), 5),
+    (Load("linear5", 400, 8), 5),
+    (Load("linear5", 600, 64), 5),
+    (Load("fan8", 200, 16), 5),
+    (Load("wide1000", 2, 1), 5),
+)
+CONTESTANTS: Final = ("engine", "bare", "floor")
+RAW_S: Final = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure all; 0 when measured, whether or not the targets are reached."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--only", choices=("azure", "embedded"), help="measure one backend")
+    parser.add_argument("--folder", type=Path, help="a folder on a disk for the embedded backend's file")
+    parser.add_argument("--rounds", type=int, help="laps of each contestant (less is quicker, and noisier)")
+    given = parser.parse_args(arguments)
+    laps = {name: Laps() for name in WORKFLOWS}
+    try:
+        with _disk_folder(given.folder) as folder:
+            machine = description(folder)
+            if given.only != "azure":
+                _measure_embedded(folder, laps, given.rounds)
+        if given.only != "embedded":
+            _measure_azure(laps, given.rounds)
+    except (NoDiskError, StandInError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    measured = {name: figures(some) for name, some in laps.items()}
+    print("\n".join(machine))
+    print(f"\n{table(measured)}\n\n{targets(verdicts(measured))}")
+    if given.out:
+        given.out.write_text(f"{json.dumps(measured, indent=2)}\n")
+    return 0
+
+
+@contextmanager
+def _disk_folder(wanted: Path | None) -> Iterator[Path]:
+    candidates = [wanted] if wanted else [ROOT, Path(tempfile.gettempdir()), Path.home()]
+    folder = folder_on_disk(candidates)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure_embedded(folder: Path, laps: dict[str, Laps], rounds: int | None) -> None:
+    with ContestantProcess("embedded", "--path", str(folder / "runs.db")) as engine:
+        for load, usual in EMBEDDED:
+            engine.lap(load)
+            for number in range(rounds or usual):
+                _say(f"embedded, {load.workflow}, {load.at_once} at once", number + 1, rounds or usual)
+                some = laps[load.workflow]
+                some.raw_commits_per_s.append(raw_commits_per_s(folder, RAW_S))
+                some.embedded.setdefault(load.at_once, []).append(engine.lap(load))
+
+
+def _measure_azure(laps: dict[str, Laps], rounds: int | None) -> None:
+    """Laps in turn, the order turned round each time, so that what drifts favours nobody."""
+    with ExitStack() as stack:
+        print("starting the stand-ins ...", file=sys.stderr)
+        servers = RunningStandIns()
+        stack.callback(servers.stop)
+        contestants = on_azure(servers.connections.environment, CONTESTANTS)
+        for contestant in contestants.values():
+            stack.enter_context(contestant)
+        for load, usual in AZURE:
+            for contestant in contestants.values():
+                contestant.lap(load)
+            for number in range(rounds or usual):
+                _say(f"Azure stand-ins, {load.workflow}", number + 1, rounds or usual)
+                names = CONTESTANTS if number % 2 else CONTESTANTS[::-1]
+                for name in names:
+                    lap = contestants[name].lap(load)
+                    laps[load.workflow].azure.setdefault(name, []).append(lap)
+
+
+def _say(what: str, number: int, total: int) -> None:
+    print(f"{what}: {number} of {total} ...", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
