@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.cluster.local_kubernetes.beside import service_beside
 from tests.cluster.local_kubernetes.settings import ADDRESS_VARIABLE
@@ -22,7 +23,11 @@ from tests.emulators.stand_ins import Addresses, RunningStandIns, StandIns
 _SLACK_S = 15
 """How much longer than kubectl's own timeout its process may take."""
 
+_LOOK_EVERY_S = 0.3
+"""A look is mostly a kubectl process: 0.1 s of the processor."""
+
 Manifest = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class ClusterCommandError(Exception):
@@ -135,6 +140,25 @@ class LocalCluster:
         ]
         self.apply(*service_beside(self.host_address, name, namespace, listed), namespace=namespace)
         return f"{name}.{namespace}.svc.cluster.local"
+
+
+def until(what: str, look: Callable[[], T | None], *, timeout_s: float = 30) -> T:
+    """Look again and again until there is something to see, and return it.
+
+    Args:
+        what: What is waited for, in words: the error's text.
+        look: Returns None, or another value that is not true, as long as it is not there.
+        timeout_s: How long.
+
+    Raises:
+        AssertionError: It did not come in time.
+    """
+    end = time.monotonic() + timeout_s
+    while not (seen := look()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not after {timeout_s:g} s")
+        time.sleep(_LOOK_EVERY_S)
+    return seen
 
 
 def _run(command: Sequence[str], stdin: str, timeout_s: float) -> str:

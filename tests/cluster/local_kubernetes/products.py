@@ -68,6 +68,7 @@ PRODUCTS = (
     Product("flowcraft-worker", ["workers"], ["flowcraft", "worker"]),
     Product("flowcraft-operator", ["workers", "operator"], ["python3", "-m", "flowcraft_operator"]),
     Product("flowcraft-shop", ["workers"], ["flowcraft", "worker"], "examples/shop", _SHOP_IMAGE),
+    Product("flowcraft-chores", ["workers"], ["flowcraft", "worker"], "tests/kubernetes/e2e/app"),
 )
 _DISTRIBUTION_NAMES = {"workers": "flowcraft-runtime", "operator": "flowcraft-operator"}
 
