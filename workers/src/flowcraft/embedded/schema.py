@@ -7,8 +7,10 @@ and created again never matches an old one.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import Final
 
 from flowcraft.embedded.failures import is_busy, translated
@@ -135,8 +137,12 @@ def connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    for pragma in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "trusted_schema = OFF"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("synchronous = NORMAL", "wal_autocheckpoint = 0", "trusted_schema = OFF"):
+            _patiently(functools.partial(connection.execute, f"PRAGMA {pragma}"))
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -152,14 +158,26 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         raise BackendRefusedError(
             f"SQLite {sqlite3.sqlite_version} is too old; use a Python with {wanted} or newer"
         )
+    try:
+        _patiently(functools.partial(_prepare, connection, path))
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Try again while another process creates, recovers or leaves the file.
+
+    SQLite's own busy handler is no help: it is not asked when the journal mode changes.
+    """
     deadline = time.monotonic() + OPEN_TIMEOUT_S
     while True:
         try:
-            return _prepare(connection, path)
+            act()
         except sqlite3.Error as error:
-            # Waited for here, because SQLite's own busy handler is not asked when the journal mode changes.
             if not is_busy(error) or time.monotonic() > deadline:
-                raise translated(error, path) from error
+                raise
+        else:
+            return
         time.sleep(0.02)
 
 
