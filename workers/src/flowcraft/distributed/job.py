@@ -106,6 +106,8 @@ class Job:
         if message.is_start and len(run.plan.start) > 1:
             siblings = run.plan.start[1:]
             claim = await self._custody.claim(key, activity=len(siblings))
+            if claim is Claim.HELD:
+                siblings = ()  # its holder sends them, or this message does when it comes again
             await self._send(run, siblings)
             if not await self._holds(claim, len(siblings)):
                 return
@@ -190,7 +192,7 @@ class Job:
         if not routed.ready:
             active = await self._finish()
             if active is not None and active < 0:
-                await repair(self._services, run.run_id, self._opener.plans)
+                await self._settle(run)
             return None
         next_key, *siblings = routed.ready
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
@@ -216,8 +218,7 @@ class Job:
             delay_s = max((wake_at - now).total_seconds(), 0.0)
             active = await self._custody.become_alarm(record.key, turn.session, delay_s)
         if active is not None and active < 0:
-            await repair(self._services, run.run_id, self._opener.plans)
-            self._opener.runs.changed(run.run_id)
+            await self._settle(run)
         else:
             entry = awaiting_entry(record)
             await self._update_header(run, lambda header: headers.with_awaiting(header, entry, now))
@@ -235,6 +236,11 @@ class Job:
             else:
                 await hint(self._services, run.run_id)
                 return
+
+    async def _settle(self, run: Run) -> None:
+        """Nothing seems to move any more: the header shall say what the facts say; others may be signalling."""
+        await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
+        self._opener.runs.changed(run.run_id)
 
     async def _fail_run(self, run: Run, turn: Turn, record: NodeRecord) -> None:
         sources = [key for key in run.plan.nodes if key != record.key]
