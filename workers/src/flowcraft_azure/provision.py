@@ -200,7 +200,7 @@ def differences(properties: Mapping[str, Any], kind: str) -> list[str]:
             f"the partition key is {', '.join(paths) or 'missing'}, not {PARTITION_PATH}: create it anew"
         )
     if properties.get("defaultTtl") is not None:
-        found.append("a default time to live is on: it would delete facts of long runs; switch it off")
+        found.append("time to live is on, which can delete facts of long runs: switch it off")
     policy = properties.get("indexingPolicy") or {}
     if policy.get("indexingMode", "consistent").lower() != "consistent":
         found.append("indexing is not consistent: queries would miss runs")

@@ -53,7 +53,7 @@ class Transport(AioHttpTransport):  # type: ignore[misc]
         await super().close()
 
     async def _probe(self, request: Any, options: dict[str, Any]) -> Any:
-        # The SDK asks for the account in the background, too, and cancels that when its client is closed: amid
+        # The SDK asks for the account in the background too, and cancels that when its client is closed: amid
         # a TLS handshake this would leave the socket open. So a probe goes on, and closing waits for it.
         probe = asyncio.create_task(super().send(request, **options))
         self._probes.add(probe)
