@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 
 from benchmarks.counting import counted
 from benchmarks.engine import EngineContestant
+from flowcraft.distributed.services import WorkerSettings
 from flowcraft_azure import AzureSettings, RequestCounter, open_azure
 
 
 @asynccontextmanager
-async def on_azure(settings: AzureSettings) -> AsyncIterator[EngineContestant]:
+async def on_azure(
+    settings: AzureSettings, worker: WorkerSettings | None = None
+) -> AsyncIterator[EngineContestant]:
     """One worker and its client, their requests counted."""
     counter = RequestCounter()
     async with open_azure(settings, counter=counter) as ports:
@@ -20,6 +23,7 @@ async def on_azure(settings: AzureSettings) -> AsyncIterator[EngineContestant]:
             ports.facts,
             ports.coordination,
             queue_name=settings.queue,
+            worker=worker,
             clear=counter.clear,
             requests=lambda: counted(counter),
         )

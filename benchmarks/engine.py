@@ -59,7 +59,7 @@ class EngineContestant:
         coordination: Coordination,
         *,
         queue_name: str,
-        concurrency: int = CONCURRENCY,
+        worker: WorkerSettings | None = None,
         clear: Callable[[], None] = lambda: None,
         requests: Callable[[], Requests] = dict,
     ) -> None:
@@ -78,7 +78,7 @@ class EngineContestant:
             evaluator=ExpressionEvaluator(),
             catalog=app.options,
             worker_id="bench-worker",
-            settings=WorkerSettings(concurrency=concurrency),
+            settings=worker or WorkerSettings(concurrency=CONCURRENCY),
         )
         self._client = Client(queue_name, queue, watched, coordination, clock)
 
@@ -104,9 +104,7 @@ class EngineContestant:
 
 
 @asynccontextmanager
-async def on_file(path: str, concurrency: int) -> AsyncIterator[EngineContestant]:
+async def on_file(path: str) -> AsyncIterator[EngineContestant]:
     """The engine on a SQLite file."""
     async with open_embedded(path, "bench") as ports:
-        yield EngineContestant(
-            ports.queue, ports.facts, ports.coordination, queue_name="bench", concurrency=concurrency
-        )
+        yield EngineContestant(ports.queue, ports.facts, ports.coordination, queue_name="bench")

@@ -13,7 +13,7 @@ from benchmarks.laps import Lap
 BESIDE_RUNS: Final = frozenset(
     {"HELLO", "AUTH", "CLIENT", "SELECT", "PING", "READONLY", "SUBSCRIBE", "UNSUBSCRIBE", "heartbeat"}
 )
-"""Round trips to Redis of a connection or a worker, once or every ten seconds, however many runs there are."""
+"""Round trips to Redis of connections and workers, however many runs there are."""
 BARE_RATIO: Final = 0.8
 MEMORY_MB: Final = 250.0
 EMBEDDED_NODES_PER_S: Final = 2000.0

@@ -26,12 +26,12 @@ class Contestant(Protocol):
         ...
 
 
-def contestant(name: str, path: str, concurrency: int) -> AbstractAsyncContextManager[Contestant]:
+def contestant(name: str, path: str) -> AbstractAsyncContextManager[Contestant]:
     """The contestant of this name; those on Azure are found by their variables in the environment."""
     if name == "embedded":
         from benchmarks.engine import on_file  # noqa: PLC0415 - memory is measured: nothing that is not used
 
-        return on_file(path, concurrency)
+        return on_file(path)
     from benchmarks import azure_engine, bare, floor  # noqa: PLC0415
     from flowcraft_azure import AzureSettings  # noqa: PLC0415
 
@@ -55,13 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=("embedded", "engine", "bare", "floor"))
     parser.add_argument("--path", default="")
-    parser.add_argument("--concurrency", type=int, default=16)
     given = parser.parse_args()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    asyncio.run(serve(contestant(given.name, given.path, given.concurrency)))
+    asyncio.run(serve(contestant(given.name, given.path)))
 
 
 if __name__ == "__main__":

@@ -48,16 +48,26 @@ class Opener:
         known = self.runs.get(run_id)
         if known is not None and self._fresh(known):
             return await self._allowed(known)
-        run = await self._read(run_id, blueprint_id, known)
+        if known is None:
+            run = await self._read(run_id, blueprint_id, None)
+        else:
+            run = await self._read_again(known, blueprint_id)
         return run if isinstance(run, Refusal) else await self._allowed(run)
+
+    async def _read_again(self, known: Run, blueprint_id: str) -> Run | Refusal:
+        """Read the header once for all jobs of the run: the others go on with what is known meanwhile."""
+        known.stale, known.read_at = False, self.services.clock.monotonic()  # a hint from here on counts
+        try:
+            return await self._read(known.run_id, blueprint_id, known)
+        except BaseException:
+            known.stale = True
+            raise
 
     def _fresh(self, run: Run) -> bool:
         age_s = self.services.clock.monotonic() - run.read_at
         return not run.stale and age_s < self.services.settings.status_max_age_s
 
     async def _read(self, run_id: str, blueprint_id: str, known: Run | None) -> Run | Refusal:
-        if known is not None:
-            known.stale = False  # a hint that comes from here on makes it stale again
         stored = await self.services.facts.read_header(run_id)
         if stored is None:
             raise StaleReadError(f"run {run_id} has no header")
