@@ -68,7 +68,7 @@ def _help(*command: str) -> str:
 
 
 def _settings() -> Iterator[str]:
-    yield "Environment variables; an option of a command wins over its variable. Of several names, the first one"
+    yield "Environment variables; a command option wins over its variable. Of several names, the first one"
     yield "that is set counts. On a cluster the operator sets them for the workers of a pool."
     yield ""
     yield "## Connections to Azure"

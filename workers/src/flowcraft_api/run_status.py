@@ -215,8 +215,6 @@ def _succeeded(
         )
     if first is not None:
         return _condition(view, "Succeeded", "Unknown", first.reason, first.message)
-    if (blocked := header.get("blocked")) is not None:
-        return _condition(view, "Succeeded", "Unknown", blocked["reason"], blocked["message"])
     return _condition(
         view,
         "Succeeded",

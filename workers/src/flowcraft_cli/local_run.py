@@ -178,7 +178,7 @@ class LocalRuns:
 def moves(header: HeaderDocument) -> bool:
     """Whether a run goes on by itself: it works, sleeps, or waits for its next attempt."""
     if header.get("status") == "running":
-        return "blocked" not in header
+        return not header.get("reason")  # it says why no worker can take the run
     if header.get("status") != "awaiting":
         return False
     return any(entry.get("kind") != "wait" for entry in header.get("awaiting") or ())
