@@ -1,4 +1,8 @@
-"""The client: one connection pool to the API server, and the verbs that the operator needs."""
+"""The verbs that the operator needs of the API server, over the official asynchronous client.
+
+Objects stay plain dictionaries: the models of `kubernetes.aio` cost more to make than the request does, and
+know nothing of our resources. So its `ApiClient` is used below its generated classes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Any, Final
 import aiohttp
 import kopf
 import orjson
+from kubernetes.aio.client import ApiClient, Configuration
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from flowcraft_operator.kube.errors import (
     KubeError,
@@ -21,7 +27,7 @@ from flowcraft_operator.kube.resources import Resource, resource_of
 
 FIELD_MANAGER: Final = "flowcraft-operator"
 """Owner of the fields that the operator sets by server-side apply."""
-REQUEST_TIMEOUT_S: Final = 20.0
+REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=20.0)
 RETRY_DELAYS_S: Final = (0.2, 1.0, 3.0)
 """Pauses between tries of one request; longer outages are the caller's to wait out."""
 CONNECTIONS: Final = 32
@@ -39,7 +45,8 @@ class KubeClient:
 
     def __init__(self, login: Login) -> None:
         self._login = login
-        self._session: aiohttp.ClientSession | None = None
+        self._api: ApiClient | None = None
+        self._connector: aiohttp.TCPConnector | None = None
         self._opening = asyncio.Lock()
         self.writes = 0
         """Requests so far that may have changed an object."""
@@ -125,9 +132,12 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections; the next request opens them again."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        api, self._api = self._api, None
+        connector, self._connector = self._connector, None
+        if api is not None:
+            await api.close()
+        if connector is not None:
+            await connector.close()
 
     async def _patch(
         self, resource: Resource, namespace: str, name: str, operations: Any, *, subresource: str
@@ -147,46 +157,52 @@ class KubeClient:
         """One request, tried again where that is harmless; every verb used here may be repeated."""
         if method != "GET":
             self.writes += 1
-        logged_in_again = False
-        for delay_s in (*RETRY_DELAYS_S, None):
-            try:
-                return await self._send(method, path, body, query, content_type)
-            except UnauthorizedError:
-                if logged_in_again:
-                    raise
-                logged_in_again = True
-                await self.close()
-            except UnavailableError as error:
-                if delay_s is None:
-                    raise
-                await asyncio.sleep(max(delay_s, error.retry_after_s))
-        raise UnavailableError("the API server refuses the operator's credentials")  # pragma: no cover
+        async for attempt in AsyncRetrying(
+            wait=_pause_s,
+            stop=stop_after_attempt(len(RETRY_DELAYS_S) + 1),
+            retry=retry_if_exception_type(UnavailableError),
+            reraise=True,
+        ):
+            with attempt:
+                try:
+                    return await self._send(method, path, body, query, content_type)
+                except UnauthorizedError:  # the token was rotated: log in again, once
+                    await self.close()
+                    return await self._send(method, path, body, query, content_type)
+        raise AssertionError("unreachable: the last failure is raised")
 
     async def _send(
         self, method: str, path: str, body: Any, query: Mapping[str, str] | None, content_type: str
     ) -> dict[str, Any]:
-        session = await self._opened()
-        data = None if body is None else orjson.dumps(body)
-        headers = {"Content-Type": content_type} if body is not None else None
+        api = await self._opened()
+        request = await api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+        )
         try:
-            async with session.request(method, path, params=query, data=data, headers=headers) as answer:
-                content = await answer.read()
-                if answer.status >= 400:
-                    raise error_of(
-                        answer.status, _decoded(content), retry_after=answer.headers.get("Retry-After")
-                    )
+            answer = await api.call_api(*request, _request_timeout=REQUEST_TIMEOUT)
+            content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(
                 f"the API server cannot be reached: {error or type(error).__name__}"
             ) from error
         decoded = _decoded(content)
+        if answer.status >= 400:
+            raise error_of(answer.status, decoded, retry_after=answer.getheader("Retry-After"))
         return decoded if isinstance(decoded, dict) else {}
 
-    async def _opened(self) -> aiohttp.ClientSession:
+    async def _opened(self) -> ApiClient:
         async with self._opening:
-            if self._session is None:
-                self._session = _session(self._login())
-            return self._session
+            if self._api is None:
+                connection = self._login()
+                if connection is None:
+                    raise KubeError("no Kubernetes to log in to: run in a pod, or set KUBECONFIG")
+                self._connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=connection.as_ssl_context())
+                self._api = _api(connection, self._connector)
+            return self._api
 
 
 def login() -> kopf.ConnectionInfo | None:
@@ -195,15 +211,21 @@ def login() -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
 
 
-def _session(connection: kopf.ConnectionInfo | None) -> aiohttp.ClientSession:
-    if connection is None:
-        raise KubeError("no Kubernetes to log in to: run in a pod, or set KUBECONFIG")
-    return aiohttp.ClientSession(
-        base_url=connection.server,
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=connection.as_ssl_context()),
-        headers={**connection.as_http_headers(), "Accept": "application/json", "User-Agent": FIELD_MANAGER},
-        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
-    )
+def _api(connection: kopf.ConnectionInfo, connector: aiohttp.TCPConnector) -> ApiClient:
+    """The official client, logged in as Kopf is."""
+    configuration = Configuration(host=connection.server)
+    configuration.client_session_kwargs = {"connector": connector}
+    api = ApiClient(configuration)
+    api.user_agent = FIELD_MANAGER
+    for name, value in connection.as_http_headers().items():
+        api.set_default_header(name, value)
+    return api
+
+
+def _pause_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+    return max(asked_s, RETRY_DELAYS_S[state.attempt_number - 1])
 
 
 def _decoded(content: bytes) -> Any:
