@@ -31,7 +31,7 @@ ON CONFLICT DO UPDATE SET token = excluded.token, done = 0, until = excluded.unt
     WHERE claim.until <= ? OR (claim.token = excluded.token AND claim.done = 0)
 RETURNING 1
 """
-_CLAIM_STATE = "SELECT token, done FROM claim WHERE run_id = ? AND key = ? AND until > ?"
+_CLAIM_STATE = "SELECT done FROM claim WHERE run_id = ? AND key = ? AND until > ?"
 _RENEW = "UPDATE claim SET until = ? WHERE run_id = ? AND key = ? AND token = ? AND done = 0 AND until > ?"
 _HELD = "SELECT 1 FROM claim WHERE run_id = ? AND key = ? AND done = 0 AND until > ?"
 _DONE = """
@@ -88,18 +88,30 @@ class EmbeddedCoordination:
         """Try to claim a node key."""
         place = (request.run_id, request.key)
 
-        def work(connection: sqlite3.Connection) -> Claim:
+        def state(connection: sqlite3.Connection) -> bool | None:
+            """Whether there is a done mark, or else a live claim; None is neither."""
+            row = connection.execute(_CLAIM_STATE, (*place, self._database.now())).fetchone()
+            return None if row is None else bool(row[0])
+
+        def take(connection: sqlite3.Connection) -> bool:
             now = self._database.now()
             parameters = (*place, request.token, now + request.lease_s, now)
-            before = connection.execute(_CLAIM_STATE, (*place, now)).fetchone() if request.activity else None
-            if connection.execute(_CLAIM, parameters).fetchall():
-                if request.activity and before is None:
-                    self._count(connection, request.run_id, request.activity, 0)
-                return Claim.CLAIMED
-            _, done = connection.execute(_CLAIM_STATE, (*place, now)).fetchone()
-            return Claim.DONE if done else Claim.HELD
+            return bool(connection.execute(_CLAIM, parameters).fetchall())
 
-        return await self._database.signal(work)
+        def take_and_count(connection: sqlite3.Connection) -> bool:
+            before = state(connection)
+            taken = take(connection)
+            if taken and before is None:
+                self._count(connection, request.run_id, request.activity, 0)
+            return taken
+
+        if request.activity:
+            taken = await self._database.signal(take_and_count)
+        else:
+            taken = await self._database.single(take)
+        if taken:
+            return Claim.CLAIMED
+        return Claim.DONE if await self._database.read(state) else Claim.HELD
 
     async def renew(self, run_id: str, keys: Sequence[str], token: str, lease_s: float) -> bool:
         """Extend claims held by the token."""
@@ -194,7 +206,7 @@ class EmbeddedCoordination:
 
     async def notify(self, channel: str, text: str) -> None:
         """Publish to whoever listens now."""
-        await self._database.signal(lambda connection: self._publish(connection, channel, text))
+        await self._database.single(lambda connection: self._publish(connection, channel, text))
         self._database.ring()
 
     @asynccontextmanager

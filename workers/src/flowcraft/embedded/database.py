@@ -52,7 +52,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._log: LogSync | None = None
         self._checkpointer: Checkpointer | None = None
-        self._unsynced: dict[str, int] = {}
+        self._unsynced: dict[str, int] = {}  # by run: the batch of syncs that its last commit waits for
         self._seen_version = 0
         self._bells: set[asyncio.Future[None]] = set()
 
@@ -112,7 +112,7 @@ class Database:
         if self._log is not None:
             self._log.check()
             version = self._version()
-            if version != self._seen_version or (run_id in self._unsynced if run_id else self._unsynced):
+            if version != self._seen_version or self._is_unsynced(self._log, run_id):
                 await self._log.synced()
                 self._seen_version = version
         return result
@@ -125,24 +125,32 @@ class Database:
         """Like ``signal``, for work that is one writing statement: that is a transaction by itself."""
         return await self._run(self._autocommit, work)
 
-    async def keep(self, run_id: str, work: Work[T]) -> T:
+    async def keep(self, run_id: str, work: Work[T], *, single: bool = False) -> T:
         """Run one transaction of facts of a run; returns when it survives power loss.
+
+        Args:
+            run_id: The run.
+            work: What to do in it.
+            single: It is one writing statement.
 
         Raises:
             BackendUnavailableError: the disk failed, now or before: what was written may or may not be kept.
         """
-        if self._log is not None:
-            self._log.check()
-        result = await self.signal(work)
-        if self._log is not None:
-            self._unsynced[run_id] = self._unsynced.get(run_id, 0) + 1
-            try:
-                await self._log.synced()
-            finally:
-                left = self._unsynced.pop(run_id) - 1
-                if left:
-                    self._unsynced[run_id] = left
+        log = self._log
+        if log is None:
+            return await self._run(self._autocommit if single else self._transact, work)
+        log.check()
+        result = await self._run(self._autocommit if single else self._transact, work)
+        self._unsynced[run_id] = batch = log.collecting
+        await log.synced()
+        if self._unsynced.get(run_id) == batch:
+            del self._unsynced[run_id]
         return result
+
+    def _is_unsynced(self, log: LogSync, run_id: str) -> bool:
+        """Whether facts of a run (empty: of any) that this process committed are not on the disk yet."""
+        batches = (self._unsynced.get(run_id, 0),) if run_id else self._unsynced.values()
+        return any(batch > log.completed for batch in batches)
 
     def ring(self) -> None:
         """Wake whoever waits in ``changed``."""

@@ -14,7 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from flowcraft.embedded import schema
@@ -29,6 +29,9 @@ RESTART_PAGES: Final = 8_000
 """Pages in the log (of 4 KiB) from which it is restarted even though that stops all writers for a moment."""
 
 
+_Batch = list["asyncio.Future[None]"]
+
+
 def sync_file(descriptor: int) -> None:
     """Return when what was written to the file before is on the disk."""
     full = getattr(fcntl, "F_FULLFSYNC", None)  # Apple's fsync stops at the disk's cache
@@ -41,17 +44,25 @@ def sync_file(descriptor: int) -> None:
 class LogSync:
     """A thread that syncs the write-ahead log for whoever waits.
 
-    When a sync fails, nobody can tell what of the log is on the disk (Linux drops the failed pages), so all
-    later waits fail as well until the file is opened again.
+    Waits of one turn of the event loop go to the thread together. When a sync fails, nobody can tell what of
+    the log is on the disk (Linux drops the failed pages), so all later waits fail until the file is opened
+    again.
+
+    Attributes:
+        collecting: Number of the batch that waits are added to now.
+        completed: Number of the last batch that was synced.
     """
 
     def __init__(self, log_path: str, sync: Callable[[int], None] = sync_file) -> None:
         """Args: the path of an existing log; how to sync a file (replaced in tests that cut the power)."""
+        self.collecting = 1
+        self.completed = 0
         self._loop = asyncio.get_running_loop()
         self._sync = sync
         self._descriptor = os.open(log_path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
         self._log_path = log_path
-        self._waiting: queue.SimpleQueue[asyncio.Future[None] | None] = queue.SimpleQueue()
+        self._batch: _Batch = []
+        self._batches: queue.SimpleQueue[tuple[int, _Batch]] = queue.SimpleQueue()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="flowcraft-log-sync", daemon=True)
         self._thread.start()
@@ -63,7 +74,9 @@ class LogSync:
             BackendUnavailableError: the disk failed; what was committed may or may not be kept.
         """
         future = self._loop.create_future()
-        self._waiting.put(future)
+        if not self._batch:
+            self._loop.call_soon(self._submit)
+        self._batch.append(future)
         return future
 
     def check(self) -> None:
@@ -79,27 +92,37 @@ class LogSync:
 
     async def close(self) -> None:
         """Sync for those who still wait, and end the thread."""
-        self._waiting.put(None)
+        self._submit()
+        self._batches.put((0, []))
         await asyncio.to_thread(self._thread.join)
         os.close(self._descriptor)
 
+    def _submit(self) -> None:
+        if self._batch:
+            self._batches.put((self.collecting, self._batch))
+            self.collecting += 1
+            self._batch = []
+
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            batch = [self._waiting.get()]
-            while not self._waiting.empty():
-                batch.append(self._waiting.get())
-            futures = [future for future in batch if future is not None]
-            closing = len(futures) < len(batch)
+        number = 1
+        while number:
+            number, futures = self._batches.get()
+            last = number
+            while number and not self._batches.empty():
+                number, more = self._batches.get()
+                futures += more
+                last = number or last
             if futures and self._failure is None:
                 try:
                     self._sync(self._descriptor)
                 except OSError as error:
                     self._failure = error
             if futures:
-                self._loop.call_soon_threadsafe(self._settle, futures)
+                self._loop.call_soon_threadsafe(self._settle, last, futures)
 
-    def _settle(self, futures: Sequence[asyncio.Future[None]]) -> None:
+    def _settle(self, number: int, futures: _Batch) -> None:
+        if self._failure is None:
+            self.completed = number
         for future in futures:
             if future.done():
                 continue

@@ -87,7 +87,7 @@ class EmbeddedFacts:
             connection.execute(_CREATE_HEADER, (*row, run_id))
 
         try:
-            await self._database.keep(run_id, work)
+            await self._database.keep(run_id, work, single=item is None)
         except sqlite3.IntegrityError:
             raise ConflictError(f"run {run_id} has a header already") from None
         return Stored(document, str(etag))
@@ -113,14 +113,16 @@ class EmbeddedFacts:
             if not connection.execute(_REPLACE_HEADER, parameters).rowcount:
                 raise PreconditionFailedError(f"the header of run {run_id} was changed or deleted meanwhile")
 
-        await self._database.keep(run_id, work)
+        await self._database.keep(run_id, work, single=True)
         return Stored(document, str(etag))
 
     async def write_snapshot(self, run_id: str, content_hash: str, snapshot: Mapping[str, Any]) -> str:
         """Keep a snapshot under its hash."""
         reference = f"b:{content_hash}"
         parameters = (run_id, reference, _encoded(snapshot))
-        await self._database.keep(run_id, lambda connection: connection.execute(_WRITE_SNAPSHOT, parameters))
+        await self._database.keep(
+            run_id, lambda connection: connection.execute(_WRITE_SNAPSHOT, parameters), single=True
+        )
         return reference
 
     async def read_snapshot(self, run_id: str, reference: str) -> Mapping[str, Any]:
@@ -191,7 +193,7 @@ class EmbeddedFacts:
                 connection.executemany(_WRITE_CONTEXT, context)
 
         try:
-            await self._database.keep(run_id, work)
+            await self._database.keep(run_id, work, single=len(new) == 1 and not (context or replaced))
         except sqlite3.IntegrityError:
             keys = ", ".join(record.key for record in commit.create)
             raise ConflictError(f"a record of {keys} exists in run {run_id}") from None

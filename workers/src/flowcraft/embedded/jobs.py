@@ -93,7 +93,7 @@ class EmbeddedQueue:
                 return True
             return connection.execute(_EXISTS, (number,)).fetchone() is None
 
-        if not await self._database.signal(work):
+        if not await self._database.single(work):
             raise DeliveryLostError(f"message {delivery.message_id} was received again")
 
     async def send_poison(self, body: str) -> None:
