@@ -135,7 +135,7 @@ class Headers:
         except ConflictError:  # another worker adopted it meanwhile
             item, _ = await self._statuses.read(run_id, run_id)
             return None if item is None else Stored(header_document(item), item["_etag"])
-        await self._statuses.patch(run_id, NO_PARTITION, {ADOPTED_AT: document["lastUpdated"]})
+        await self._statuses.patch(run_id, NO_PARTITION, {ADOPTED_AT: document["createdAt"]})
         return stored
 
     async def _tell_original(self, document: HeaderDocument) -> None:

