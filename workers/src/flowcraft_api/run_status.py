@@ -106,12 +106,12 @@ def run_status(
 
     Returns:
         The whole new status. Without a header, a run that was seen to end stays as it was seen (its facts
-        may have been deleted by retention), and so does one whose backend cannot be reached now.
+        may have been deleted by retention), and so does an active one whose header cannot be read now.
     """
     view = _View(header, spec, previous or WorkflowRunStatus(), now.astimezone(UTC), generation, obstacles)
     if header is not None:
         status = _with_header(view, header)
-    elif view.previous.phase.is_final or (view.previous.phase is not RunPhase.PENDING and _unreachable(view)):
+    elif view.previous.phase.is_final or (view.previous.phase is not RunPhase.PENDING and not _refused(view)):
         status = _carried_on(view)
     else:
         status = _without_header(view)
@@ -181,8 +181,8 @@ def _carried_on(view: _View) -> WorkflowRunStatus:
     return view.previous.model_copy(update={"conditions": kept})
 
 
-def _unreachable(view: _View) -> bool:
-    return any(obstacle.reason == BACKEND_UNREACHABLE for obstacle in view.obstacles)
+def _refused(view: _View) -> bool:
+    return any(obstacle.final for obstacle in view.obstacles)
 
 
 def _accepted(view: _View, header: HeaderDocument | None) -> Condition:
