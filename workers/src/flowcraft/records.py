@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
@@ -21,7 +22,8 @@ class NodeRecord:
         status: ``completed``, ``failed``, ``skipped`` or ``awaiting``.
         output: The node's output (JSON); None in projections without outputs.
         action: The action it chose.
-        taken: Positions in the pinned blueprint's edges of the outgoing edges it took; all others are dead.
+        taken: Positions in the pinned blueprint's edges of the outgoing edges it took, ascending; all others
+            are dead.
         values: Values of taken edges with a transform, by edge position.
         attempt: Attempts used so far.
         error: ``type``, ``message`` and where known ``line`` of a failure.
@@ -57,6 +59,11 @@ class NodeRecord:
     def resolved(self) -> bool:
         """Whether the node key will never change again."""
         return self.status != "awaiting"
+
+    def took(self, edge: int) -> bool:
+        """Whether it took the edge at this position; a node may have thousands of edges."""
+        place = bisect_left(self.taken, edge)
+        return place < len(self.taken) and self.taken[place] == edge
 
     def to_document(self) -> dict[str, Any]:
         """The record's JSON, without what is at its default; backends add id, partition key and type."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.errors import AppError
 from flowcraft.implementation import Registry
+
+if TYPE_CHECKING:
+    from flowcraft.memory.result import Decision, RunResult
+    from flowcraft.memory.runner import MemoryRunner, RunOptions
 
 
 class BlueprintCatalog(Mapping[str, Blueprint]):
@@ -98,11 +102,64 @@ class FlowRuntime:
             catalog.add(blueprint)
         own = registry if isinstance(registry, Registry) else Registry(registry)
         self._options = RuntimeOptions(catalog, own, dict(dependencies or {}))
+        self._runner: MemoryRunner | None = None
 
     @property
     def options(self) -> RuntimeOptions:
         """What an adapter takes as ``runtime_options``."""
         return self._options
+
+    async def run(
+        self,
+        blueprint: Blueprint | Mapping[str, Any] | str,
+        input: Any = None,  # noqa: A002  the word that users write
+        options: RunOptions | None = None,
+    ) -> RunResult:
+        """Run in memory, in this process: nothing is stored, and nothing but the result remains.
+
+        Args:
+            blueprint: A value, upstream's JSON, or the id of one that this runtime was given.
+            input: JSON; the start nodes' input and the first layer of the run's context.
+            options: Run id, concurrency, clock, randomness.
+
+        Raises:
+            AppError: no blueprint of this id was given.
+            BlueprintError: the blueprint has mistakes, or uses code that is not registered.
+            NotJsonError: the input is not JSON.
+        """
+        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
+
+        return await self._in_memory().run(self._found(blueprint), input, options or RunOptions())
+
+    async def resume(
+        self, result: RunResult, decisions: Mapping[str, Decision], options: RunOptions | None = None
+    ) -> RunResult:
+        """Go on with a run in memory that awaits decisions, given for some or all of ``result.awaiting``.
+
+        Raises:
+            AppError: a node decided on does not wait.
+            NotJsonError: a decision's output is not JSON.
+        """
+        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
+
+        return await self._in_memory().resume(result, decisions, options or RunOptions())
+
+    def _in_memory(self) -> MemoryRunner:
+        if self._runner is None:
+            from flowcraft.memory.runner import MemoryRunner  # noqa: PLC0415  workers never need it
+
+            self._runner = MemoryRunner(self._options.registry, self._options.dependencies)
+        return self._runner
+
+    def _found(self, blueprint: Blueprint | Mapping[str, Any] | str) -> Blueprint:
+        if isinstance(blueprint, Blueprint):
+            return blueprint
+        if not isinstance(blueprint, str):
+            return Blueprint.from_dict(blueprint)
+        known = self._options.blueprints.find(blueprint)
+        if known is None:
+            raise AppError(f"no blueprint {blueprint!r} is known to this runtime; give it to FlowRuntime")
+        return known
 
 
 def _named(

@@ -97,7 +97,7 @@ class Gatherer:
         if not node.incoming:
             return True
         states = {
-            str(position): position in record.taken
+            str(position): record.took(position)
             for position in node.incoming
             if (record := facts.records.get(plan.edges[position].source)) is not None and record.resolved
         }

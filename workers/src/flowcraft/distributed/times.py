@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 def iso(moment: datetime) -> str:
     """Text that sorts like the times."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"  # without "+00:00"
 
 
 def parse_time(value: object) -> datetime | None:

@@ -118,7 +118,7 @@ def node_input(plan: Plan, node_id: str, facts: Facts) -> Any:
     values: dict[str, Any] = {}
     for position in node.incoming:
         record = facts.records.get(plan.edges[position].source)
-        if record is not None and position in record.taken:
+        if record is not None and record.took(position):
             values[record.node] = record.values.get(position, record.output)
     return next(iter(values.values())) if len(values) == 1 else values
 

@@ -160,7 +160,7 @@ def recorded_states(plan: Plan, join: JoinStates, records: Mapping[str, NodeReco
     for position in plan.nodes[join.node].incoming:
         record = settled.get(plan.edges[position].source)
         if record is not None:
-            states[str(position)] = position in record.taken
+            states[str(position)] = record.took(position)
     return states
 
 

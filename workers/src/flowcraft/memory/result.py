@@ -1,0 +1,56 @@
+"""What a run in memory came to, as a value; one that awaits decisions can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.records import NodeRecord
+from flowcraft_api.wire import NodeErrorDocument
+
+RunStatus = Literal["completed", "failed", "awaiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a waiting node: its result.
+
+    Attributes:
+        action: Chooses the edges of this action.
+        output: JSON; the node's output.
+    """
+
+    action: str | None = None
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The outcome of a run, with all its facts.
+
+    Attributes:
+        run_id: The run.
+        blueprint: What was run.
+        input: The run's input, as JSON.
+        status: ``completed``, ``failed``, or ``awaiting`` when nothing can move without a decision.
+        output: Outputs of the completed terminal nodes by id; None unless completed.
+        errors: What failed, as in a run's header: ``nodeKey``, ``type``, ``message``, ``attempt``, ``at``.
+        records: What is known of each node key; keys that were not reached have none.
+        context: The run's shared keys, its input not among them.
+    """
+
+    run_id: str
+    blueprint: Blueprint
+    input: Any
+    status: RunStatus
+    output: Mapping[str, Any] | None
+    errors: tuple[NodeErrorDocument, ...]
+    records: Mapping[str, NodeRecord]
+    context: Mapping[str, Any]
+
+    @property
+    def awaiting(self) -> tuple[str, ...]:
+        """Node keys that wait for a decision; ``FlowRuntime.resume`` takes one for some or all of them."""
+        return tuple(key for key, record in self.records.items() if not record.resolved)

@@ -1,0 +1,370 @@
+"""One run in memory: takes ready node keys, executes them concurrently up to a limit, records, follows.
+
+Every decision is the engine's: the input of a node, its outcome, the edges it takes, what becomes ready,
+which joins are resolved. Here they are only carried out, on facts that are dictionaries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any, Final
+
+from flowcraft.cancellation import uncancel
+from flowcraft.distributed.times import iso, later
+from flowcraft.durations import duration_s
+from flowcraft.engine.choice import choose_edges
+from flowcraft.engine.inputs import Evaluator, Facts, node_input
+from flowcraft.engine.resolution import Join, JoinStates, Wave, follow, join_state, skip_path
+from flowcraft.errors import EvaluationError
+from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
+from flowcraft.failures import ErrorDetail
+from flowcraft.memory.program import Code, Program, Step
+from flowcraft.memory.result import Decision
+from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
+from flowcraft.ports.clock import Clock
+from flowcraft.records import NodeRecord
+
+BREATH_S: Final = 0.01
+"""How long nodes that never block may hold the event loop."""
+_FIRED: Final[dict[str, bool]] = {}
+"""Stands for the arrivals of a join that has been decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surround:
+    """What a run takes from its process.
+
+    Attributes:
+        clock: Time.
+        random: Jitter.
+        evaluator: Conditions and transforms.
+        dependencies: Handed to every node.
+        concurrency: Nodes that execute at a time.
+        threads: Where synchronous nodes run; None: the loop's own pool.
+    """
+
+    clock: Clock
+    random: Random
+    evaluator: Evaluator
+    dependencies: Mapping[str, Any]
+    concurrency: int
+    threads: Executor | None
+
+
+class MemoryRun:
+    """Carries a run on until nothing can move.
+
+    Attributes:
+        records: What is known of each node key.
+        context: The run's shared keys, as committed by completed nodes.
+        ended: Every node key is resolved.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        surround: Surround,
+        run_id: str,
+        input: Any,  # noqa: A002  the word that users read
+    ) -> None:
+        self.records: dict[str, NodeRecord] = {}
+        self.context: dict[str, Any] = {}
+        self.ended = False
+        self._program = program
+        self._plan = program.plan
+        self._surround = surround
+        self._around = Surroundings(surround.clock, surround.random, surround.threads)
+        self._run_id = run_id
+        self._input = input
+        self._facts = Facts(self.records, self.context, input)
+        self._arrived: dict[str, dict[str, bool]] = {}
+        self._decisions: Mapping[str, Decision] = {}
+        self._ready: deque[str] = deque()
+        self._stopped = asyncio.Event()
+        self._lanes = 0
+        self._starting = False
+        self._executing: set[asyncio.Task[Any]] = set()
+        self._alarms: set[asyncio.Task[None]] = set()
+        self._breath_at = 0.0
+
+    async def go(self) -> None:
+        """Begin."""
+        self._ready.extend(self._plan.start)
+        await self._carry_on()
+
+    async def go_on(
+        self,
+        records: Mapping[str, NodeRecord],
+        context: Mapping[str, Any],
+        decisions: Mapping[str, Decision],
+    ) -> None:
+        """Go on from what an earlier part of the run has left, with decisions for nodes that wait."""
+        self.records.update(records)
+        self.context.update(context)
+        self._decisions = decisions
+        for record in records.values():
+            if record.status == "completed":
+                self._route(follow(self._plan, record.key, record.taken))
+        self._ready.extend(decisions)
+        await self._carry_on()
+
+    # ---- who runs when ----
+
+    async def _carry_on(self) -> None:
+        self._breath_at = asyncio.get_running_loop().time() + BREATH_S
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._lane()
+
+    async def _lane(self) -> None:
+        """Act on ready node keys, one after the other, until there are none.
+
+        Lanes are for nodes that block: while one waits, another begins. Where none does, the caller's own
+        task is the only lane there is, and a node costs no task.
+        """
+        self._starting = False
+        self._lanes += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  coroutines run in tasks
+        clock = asyncio.get_running_loop().time
+        try:
+            while self._ready and not self._stopped.is_set():
+                key = self._ready.popleft()
+                if self._ready:
+                    self._offer()
+                self._executing.add(task)
+                try:
+                    await self._act(key)
+                finally:
+                    self._executing.discard(task)
+                if clock() >= self._breath_at:
+                    await asyncio.sleep(0)
+                    self._breath_at = clock() + BREATH_S
+        finally:
+            self._lanes -= 1
+
+    def _offer(self) -> None:
+        """Let one more lane begin as soon as those that run block."""
+        if self._ready and not self._starting and self._lanes < self._surround.concurrency:
+            self._starting = True
+            self._group.create_task(self._lane())
+
+    def _set_alarm(self, key: str, delay_s: float) -> None:
+        task = self._group.create_task(self._alarm(key, delay_s))
+        self._alarms.add(task)
+        task.add_done_callback(self._alarms.discard)
+
+    async def _alarm(self, key: str, delay_s: float) -> None:
+        await self._surround.clock.sleep(delay_s)
+        self._ready.append(key)
+        self._offer()
+
+    def _stop(self) -> None:
+        """A node failed: what executes is told, and nothing else begins."""
+        self._stopped.set()
+        current = asyncio.current_task()
+        for task in (*self._executing, *self._alarms):
+            if task is not current:
+                task.cancel()
+
+    # ---- a node key's turn ----
+
+    async def _act(self, key: str) -> None:
+        step = self._program.steps[key]
+        own = self.records.get(key)
+        now = self._surround.clock.now()
+        started = own.started_at if own is not None else iso(now)
+        if step.code is not None:
+            await self._execute(step, step.code, own, started)
+        elif own is not None:
+            self._completed(step, self._waited(step), {}, 1, started)
+        elif step.planned.definition.uses == "wait":
+            self.records[key] = replace(self._record(step, started), kind="wait")
+        else:
+            try:
+                nap_s = duration_s(step.planned.definition.params.get("duration"))
+            except ValueError as error:
+                self._failed(step, ErrorDetail.of(error), 1, started)
+                return
+            wake_at = iso(now + timedelta(seconds=nap_s))
+            self.records[key] = replace(self._record(step, started), kind="sleep", wake_at=wake_at)
+            self._set_alarm(key, nap_s)
+
+    def _waited(self, step: Step) -> NodeResult:
+        """The result of a node that waited: the decision's, or the input that a sleep passes on."""
+        decision = self._decisions.get(step.planned.id)
+        if decision is not None:
+            return NodeResult(decision.output, decision.action)
+        return NodeResult(node_input(self._plan, step.planned.id, self._facts_of(step)))
+
+    async def _execute(self, step: Step, code: Code, own: NodeRecord | None, started: str) -> None:
+        key = step.planned.id
+        value = node_input(self._plan, key, self._facts_of(step))
+        work = self._work(key, code, value)
+        fallback = None if step.fallback is None else self._work(key, step.fallback, value)
+        first_attempt = 1 if own is None else own.attempt + 1
+        try:
+            outcome = await execute_node(work, self._around, fallback=fallback, first_attempt=first_attempt)
+        except asyncio.CancelledError:
+            if not self._stopped.is_set():
+                raise
+            uncancel()  # told while it cleaned up after its own failure
+            return
+        if isinstance(outcome, Completed):
+            self._completed(step, outcome.result, outcome.writes, outcome.attempts, started)
+        elif isinstance(outcome, Failed):
+            self._failed(step, outcome.error, outcome.attempts, started)
+        elif isinstance(outcome, RetryLater):
+            self.records[key] = replace(
+                self._record(step, started),
+                kind="retry",
+                wake_at=later(self._surround.clock.now(), outcome.delay_s),
+                attempt=outcome.attempts,
+                error=outcome.error.to_dict(),
+            )
+            self._set_alarm(key, outcome.delay_s)
+
+    def _work(self, key: str, code: Code, value: Any) -> Work:
+        return Work(code.implementation, partial(self._node_context, key, code, value), code.policy)
+
+    def _node_context(self, key: str, code: Code, value: Any, attempt: int) -> NodeContext:
+        return NodeContext(
+            input=value,
+            params=code.params,
+            context=RunContext(self._read),
+            run_id=self._run_id,
+            node_id=code.node_id,
+            node_key=key,
+            attempt=attempt,
+            dependencies=self._surround.dependencies,
+            cancelled=self._stopped,
+        )
+
+    async def _read(self, name: str) -> Any:
+        if name in self.context:
+            return self.context[name]
+        return self._input.get(name, MISSING) if isinstance(self._input, Mapping) else MISSING
+
+    def _facts_of(self, step: Step) -> Facts:
+        """What the node may see: where it names facts, those alone, as a worker would load them."""
+        wanted = step.needs
+        if wanted is None:
+            return self._facts
+        records, context = self.records, self.context
+        return Facts(
+            {name: records[name] for name in wanted.records if name in records},
+            {name: context[name] for name in wanted.context if name in context},
+            self._input,
+        )
+
+    # ---- records, and what follows from them ----
+
+    def _record(self, step: Step, started: str) -> NodeRecord:
+        """An ``awaiting`` record, to be completed by the caller."""
+        key = step.planned.id
+        return NodeRecord(key, key, "awaiting", started_at=started, seq=self._seq(step))
+
+    def _seq(self, step: Step) -> int:
+        records = self.records
+        return 1 + max((records[key].seq for key in step.sources if key in records), default=0)
+
+    def _completed(
+        self, step: Step, result: NodeResult, writes: Mapping[str, Any], attempts: int, started: str
+    ) -> None:
+        key = step.planned.id
+        facts = self._facts_of(step)
+        if writes and step.needs is not None:
+            facts = replace(facts, context=_overlaid(facts.context, writes))
+        try:
+            taken, values = choose_edges(self._plan, key, result, facts, self._surround.evaluator)
+        except EvaluationError as error:
+            self._failed(step, ErrorDetail.of(error), attempts, started)
+            return
+        if writes:
+            for name, value in writes.items():
+                if value is MISSING:
+                    self.context.pop(name, None)
+                else:
+                    self.context[name] = value
+        decision = self._decisions.get(key) if self._decisions else None
+        self.records[key] = NodeRecord(
+            key,
+            key,
+            "completed",
+            result.output,
+            result.action,
+            taken,
+            values,
+            attempts,
+            started_at=started,
+            finished_at=iso(self._surround.clock.now()),
+            seq=self._seq(step),
+            decision=None if decision is None else {"action": decision.action, "output": decision.output},
+        )
+        if not self._stopped.is_set():
+            self._route(follow(self._plan, key, taken))
+
+    def _failed(self, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
+        self.records[step.planned.id] = replace(
+            self._record(step, started),
+            status="failed",
+            error=error.to_dict(),
+            attempt=attempts,
+            finished_at=iso(self._surround.clock.now()),
+        )
+        self._stop()
+
+    def _route(self, wave: Wave) -> None:
+        """Record the dead path of a wave, queue what it made ready, and make its arrivals."""
+        waves = [wave]
+        for current in waves:  # grows where a join is dead
+            self._skip(current.skipped)
+            for key in current.ready:
+                self._queue(key)
+            self.ended = self.ended or current.ended
+            for join in current.joins:
+                state = self._arrive(join)
+                if state is Join.OPEN:
+                    continue
+                if not join.node:
+                    self.ended = True
+                elif state is Join.READY:
+                    self._queue(join.node)
+                else:
+                    keys, behind = skip_path(self._plan, join.node)
+                    self._skip(keys)
+                    waves.append(behind)
+
+    def _queue(self, key: str) -> None:
+        if key not in self.records:
+            self._ready.append(key)
+
+    def _skip(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            if key not in self.records:
+                self.records[key] = NodeRecord(
+                    key, key, "skipped", finished_at=iso(self._surround.clock.now())
+                )
+
+    def _arrive(self, join: JoinStates) -> Join:
+        """The state of a join after these edges; ``OPEN`` also if it was decided before."""
+        states = self._arrived.setdefault(join.join, {})
+        if states is _FIRED:
+            return Join.OPEN
+        states.update(join.states)
+        state = join_state(states, join.expected, any_join=join.any_join)
+        if state is not Join.OPEN:
+            self._arrived[join.join] = _FIRED
+        return state
+
+
+def _overlaid(context: Mapping[str, Any], writes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**context, **writes}
+    return {name: value for name, value in merged.items() if value is not MISSING}
