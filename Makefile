@@ -90,14 +90,20 @@ lint: setup ## style, types, layers, generated files
 test: lint $(STAND_INS) ## lint, and every test that needs no cluster
 	@$(BIN)/pytest -m "not cluster"
 
+# Its own cluster, so that one that somebody works with is not disturbed; ended in any case.
 .PHONY: e2e
+e2e: export FLOWCRAFT_CLUSTER_STATE = $(CURDIR)/.cluster-e2e
 e2e: setup $(STAND_INS) ## the tests on a real cluster, through helm and kubectl
-	@$(BIN)/pytest -m cluster
+	@trap '$(CLUSTER) down' EXIT; \
+	  $(CLUSTER) up && $(BIN)/python tests/cluster/images && $(CLUSTER) exec $(CURDIR)/$(BIN)/pytest -m cluster
+
+# ---- a cluster to work with ----
 
 .PHONY: cluster cluster-demo cluster-down
 cluster: setup ## bring up a Kubernetes cluster: kind where Docker runs, else a local one
 	@$(CLUSTER) up
-cluster-demo: cluster $(STAND_INS) ## install chart, stand-ins, a pool and runs on it
-	@$(BIN)/python -m tests.cluster.demo
+cluster-demo: cluster $(STAND_INS) ## operator, stand-ins, a pool and runs on it; then `kubectl get workflowruns`
+	@$(BIN)/python tests/cluster/images
+	@PYTHONPATH=$(CURDIR) $(CLUSTER) exec $(CURDIR)/$(BIN)/python scripts/cluster_demo.py
 cluster-down: setup ## end the cluster
 	@$(CLUSTER) down
