@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.engine.inputs import Facts
@@ -96,7 +97,11 @@ class Execution:
         async def read(name: str) -> Any:
             if name in facts.context:
                 return facts.context[name]
-            loaded = await self._services.facts.load(self._run.run_id, context=[name], session=session)
+            loaded = await persist(
+                self._services,
+                "read of a context key",
+                lambda: self._services.facts.load(self._run.run_id, context=[name], session=session),
+            )
             if name in loaded.context:
                 return loaded.context[name]
             if isinstance(self._run.input, Mapping) and name in self._run.input:

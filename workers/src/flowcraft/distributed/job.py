@@ -238,7 +238,7 @@ class Job:
                 return
 
     async def _settle(self, run: Run) -> None:
-        """Nothing seems to move any more: the header shall say what the facts say; others may be signalling."""
+        """Nothing seems to move any more: let the header say what the facts say, and signal nothing."""
         await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
         self._opener.runs.changed(run.run_id)
 

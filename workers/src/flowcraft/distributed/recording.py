@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
-
 from flowcraft.distributed.gathering import STALE_DELAYS_S, Gatherer
+from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Router
 from flowcraft.engine.resolution import Wave, follow
 from flowcraft.ports import Commit, ContextWrite, StoredRecord
 from flowcraft.ports.errors import (
-    BackendUnavailableError,
     ConflictError,
     PreconditionFailedError,
     StaleReadError,
 )
 from flowcraft.records import NodeRecord
 
-COMMIT_TRIES: Final = 8
 INLINE_OPERATIONS: Final = 90
 """Skip records and context writes up to so many go with the record; a batch holds 100 operations."""
 
@@ -93,27 +90,9 @@ class Recorder:
     async def _certain(self, commit: Commit) -> str:
         """Commit; where nobody knows whether it happened, again: a conflict then shows what is stored."""
         facts, run_id = self._services.facts, self._run.run_id
-        try:
-            return await facts.commit(run_id, commit, self._gatherer.session)
-        except BackendUnavailableError as error:
-            self._services.log.warning("commit not answered; trying again", run_id=run_id, error=str(error))
-        async for attempt in AsyncRetrying(
-            sleep=self._services.clock.sleep,
-            wait=self._pause_s,
-            stop=stop_after_attempt(COMMIT_TRIES),
-            retry=retry_if_exception_type(BackendUnavailableError),
-            reraise=True,
-        ):
-            with attempt:
-                return await facts.commit(run_id, commit, self._gatherer.session)
-        raise AssertionError("unreachable: the last failure is raised")
-
-    def _pause_s(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_s if isinstance(error, BackendUnavailableError) else None
-        backoff_s: float = min(0.1 * 2**state.attempt_number, 5.0)
-        jitter: float = 0.5 + self._services.random.random() / 2
-        return max(asked or 0.0, backoff_s * jitter)
+        return await persist(
+            self._services, "commit", lambda: facts.commit(run_id, commit, self._gatherer.session)
+        )
 
     async def _lost(self, wanted: NodeRecord) -> Turned:
         """Another delivery recorded the node key first (or this one did, unanswered): its record counts."""

@@ -21,7 +21,7 @@ from flowcraft.executor import Completed, Failed, RetryLater
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import MISSING, NodeResult
 from flowcraft.ports import ContextWrite, StoredRecord
-from flowcraft.ports.errors import PayloadTooLargeError
+from flowcraft.ports.errors import BackendUnavailableError, PayloadTooLargeError
 from flowcraft.records import AwaitKind, NodeRecord, RecordStatus
 
 
@@ -121,6 +121,8 @@ class Turn:
         if isinstance(outcome, Completed):
             return await self._completed(act, outcome.result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):
+            if isinstance(outcome.exception, BackendUnavailableError):
+                raise outcome.exception  # its context could not be read: no fault of the node's
             return await self._failed(act, outcome.error, outcome.attempts)
         if isinstance(outcome, RetryLater):
             wake_at = later(self._services.clock.now(), outcome.delay_s)
