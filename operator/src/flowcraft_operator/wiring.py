@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from flowcraft.distributed.client import Client
 from flowcraft.ports import Clock
 from flowcraft_azure.backend import open_azure
+from flowcraft_azure.count import COSMOS, QUEUE, REDIS, RequestCounter
 from flowcraft_azure.settings import AzureSettings, AzureSettingsError
 
 DEVELOPMENT_ACCOUNT: Final = "devstoreaccount1"
@@ -35,29 +36,52 @@ class Backend:
     close: Callable[[], Awaitable[None]]
 
 
-BackendFactory = Callable[[Mapping[str, str], Clock], Backend]
-"""Opens a backend from settings by their `FLOWCRAFT_*` names; raises BackendSettingsError."""
+class Backends(Protocol):
+    """Opens backends."""
+
+    def open(self, settings: Mapping[str, str], clock: Clock) -> Backend:
+        """Open the services of one queue. Nothing is sent yet: one that is away shows at its first use.
+
+        Args:
+            settings: By their `FLOWCRAFT_*` names.
+            clock: Of the process.
+
+        Raises:
+            BackendSettingsError: a setting is missing or malformed.
+        """
+        ...
+
+    def requests(self) -> Mapping[str, int]:
+        """How many requests were sent so far, by service."""
+        ...
 
 
-def open_backend(settings: Mapping[str, str], clock: Clock) -> Backend:
-    """Open Azure's services. Nothing is sent yet, so a service that is away shows at its first use.
+class AzureBackends:
+    """Opens Azure's services, and counts every request that is sent to them."""
 
-    Raises:
-        BackendSettingsError: a setting is missing or malformed.
-    """
-    try:
-        azure = AzureSettings.from_environment(settings)
-        backend = open_azure(azure, clock, random.Random())  # noqa: S311 - jitter, no secret
-    except AzureSettingsError as error:
-        raise BackendSettingsError(str(error)) from None
-    client = Client(
-        queue_name=azure.queue,
-        queue=backend.queue,
-        facts=backend.facts,
-        coordination=backend.coordination,
-        clock=clock,
-    )
-    return Backend(client, _account(azure), backend.aclose)
+    def __init__(self) -> None:
+        self._counter = RequestCounter()
+
+    def open(self, settings: Mapping[str, str], clock: Clock) -> Backend:
+        """Open Azure's services; see `Backends.open`."""
+        try:
+            azure = AzureSettings.from_environment(settings)
+            randomness = random.Random()  # noqa: S311 - jitter, no secret
+            backend = open_azure(azure, clock, randomness, counter=self._counter)
+        except AzureSettingsError as error:
+            raise BackendSettingsError(str(error)) from None
+        client = Client(
+            queue_name=azure.queue,
+            queue=backend.queue,
+            facts=backend.facts,
+            coordination=backend.coordination,
+            clock=clock,
+        )
+        return Backend(client, _account(azure), backend.aclose)
+
+    def requests(self) -> Mapping[str, int]:
+        """How many requests were sent so far, by service."""
+        return {service: self._counter.total(service) for service in (QUEUE, COSMOS, REDIS)}
 
 
 def _account(settings: AzureSettings) -> str:

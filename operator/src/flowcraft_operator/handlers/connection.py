@@ -18,7 +18,7 @@ from flowcraft_operator.kube.resources import SECRETS
 from flowcraft_operator.manifests.backend_sources import FromOperator, FromSecret, Plain, Source
 from flowcraft_operator.planning.pool import REACHABLE, BackendHealth, measured_depth
 from flowcraft_operator.planning.scaling import QueueMeasurement, Unmeasured
-from flowcraft_operator.wiring import Backend, BackendFactory, BackendSettingsError
+from flowcraft_operator.wiring import Backend, Backends, BackendSettingsError
 
 SECRETS_EVERY_S: Final = 60.0
 """How often secrets are read again while all is well; a backend that fails has them read at each probe."""
@@ -74,7 +74,7 @@ class PoolConnection:
     """
 
     kube: KubeClient
-    open_backend: BackendFactory
+    backends: Backends
     clock: Clock
     namespace: str
     backend: Backend | None = None
@@ -151,7 +151,7 @@ class PoolConnection:
             await self.close()
             self.settings = settings
             self._facts, self._queue, self._probed_at = ServiceHealth(), ServiceHealth(), None
-            self.backend = self.open_backend(settings, self.clock)
+            self.backend = self.backends.open(settings, self.clock)
         except SecretMissingError as error:
             self._settings_problem = BackendHealth(False, "SecretNotFound", str(error))
         except BackendSettingsError as error:

@@ -16,6 +16,7 @@ from flowcraft_operator.handlers.runs import Runs
 from flowcraft_operator.handlers.work_queue import WorkQueue
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.planning.scaling import Measured
+from flowcraft_operator.wiring import Backends
 
 
 class Metrics:
@@ -34,9 +35,9 @@ class Metrics:
         """Count a handling that failed."""
         self._errors.labels(queue).inc()
 
-    def watch(self, pools: PoolKeeper, runs: Runs, kube: KubeClient) -> None:
+    def watch(self, pools: PoolKeeper, runs: Runs, kube: KubeClient, services: Backends) -> None:
         """Read the gauges from these from now on."""
-        self.registry.register(_Gauges(pools, runs, kube))
+        self.registry.register(_Gauges(pools, runs, kube, services))
 
     def text(self) -> bytes:
         """The exposition."""
@@ -44,10 +45,11 @@ class Metrics:
 
 
 class _Gauges(Collector):
-    def __init__(self, pools: PoolKeeper, runs: Runs, kube: KubeClient) -> None:
+    def __init__(self, pools: PoolKeeper, runs: Runs, kube: KubeClient, services: Backends) -> None:
         self._pools = pools
         self._runs = runs
         self._kube = kube
+        self._services = services
 
     def collect(self) -> Iterable[Metric]:
         yield _gauge(
@@ -61,6 +63,18 @@ class _Gauges(Collector):
             "Requests to the API server that may have changed something.",
             [],
             [([], self._kube.writes)],
+        )
+        yield _gauge(
+            "flowcraft_operator_backend_requests",
+            "Requests to the services of all pools.",
+            ["service"],
+            [([service], count) for service, count in self._services.requests().items()],
+        )
+        yield _gauge(
+            "flowcraft_operator_headers_seen",
+            "WorkflowRuns that have not ended and whose header is known.",
+            [],
+            [([], self._runs.headers_seen())],
         )
         phases = Counter(self._runs.phases())
         yield _gauge(

@@ -18,7 +18,7 @@ from flowcraft_operator.handlers.runs import Runs
 from flowcraft_operator.kube.client import KubeClient, Login, login
 from flowcraft_operator.kube.events import EventRecorder
 from flowcraft_operator.settings import OperatorSettings
-from flowcraft_operator.wiring import BackendFactory, open_backend
+from flowcraft_operator.wiring import AzureBackends, Backends
 
 STUCK_AFTER_S: Final = 300.0
 """A handling that takes so long will not end: every request in it has a shorter limit."""
@@ -35,14 +35,15 @@ class Operator:
         *,
         clock: Clock | None = None,
         log_in: Login = login,
-        backends: BackendFactory = open_backend,
+        backends: Backends | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
         self.kube = KubeClient(log_in)
+        services = backends or AzureBackends()
         events = EventRecorder(self.kube, self.clock.now)
-        self.pools = PoolKeeper(self.kube, events, self.clock, settings, backends, failed=self.metrics.failed)
+        self.pools = PoolKeeper(self.kube, events, self.clock, settings, services, failed=self.metrics.failed)
         self.runs = Runs(
             self.kube,
             events,
@@ -52,7 +53,7 @@ class Operator:
             failed=self.metrics.failed,
         )
         self.pools.runs = self.runs
-        self.metrics.watch(self.pools, self.runs, self.kube)
+        self.metrics.watch(self.pools, self.runs, self.kube, services)
         self.health = HealthServer(
             settings.health_port, alive=self._stuck, ready=self._not_ready, metrics=self.metrics
         )

@@ -31,8 +31,10 @@ from flowcraft_operator.planning.pods import WorkerProblem
 from flowcraft_operator.planning.pool import PoolObserved, PoolPlan, plan_pool
 from flowcraft_operator.planning.queue_owner import queue_owner
 from flowcraft_operator.settings import OperatorSettings
-from flowcraft_operator.wiring import BackendFactory
+from flowcraft_operator.wiring import Backends
 
+SETTLING_S: Final = 3.0
+"""Runs may be seen before the pools are, when the operator starts."""
 LINGER_S: Final = 90.0
 """How long a deleted pool's connection is kept for runs that are being deleted: longer than their grace."""
 WORKERS: Final = 32
@@ -71,7 +73,7 @@ class PoolKeeper:
         events: EventRecorder,
         clock: Clock,
         settings: OperatorSettings,
-        open_backend: BackendFactory,
+        backends: Backends,
         *,
         failed: Any,
     ) -> None:
@@ -79,10 +81,11 @@ class PoolKeeper:
         self._events = events
         self._clock = clock
         self._settings = settings
-        self._open_backend = open_backend
+        self._backends = backends
         self._children = PoolChildren(kube, clock)
         self._reconciliation = PoolReconciliation(clock, settings.quiet_reconciliation_s)
         self._states: dict[Key, PoolState] = {}
+        self._started_at = clock.monotonic()
         self.queue: WorkQueue[Key] = WorkQueue("pools", self._handle, workers=WORKERS, failed=failed)
 
     def observe(self, event_type: str | None, body: Mapping[str, Any]) -> None:
@@ -152,6 +155,13 @@ class PoolKeeper:
             return RunObstacle(BACKEND_UNREACHABLE, f"Pool {pool.name}: {health.message}")
         return None
 
+    def is_settling(self, pool: Key) -> bool:
+        """Whether it is too early to say that something is wrong with the pool."""
+        state = self._states.get(pool)
+        if state is None:
+            return self._clock.monotonic() - self._started_at < SETTLING_S
+        return state.spec is not None and state.connection.health.reachable is None
+
     def client(self, pool: Key) -> Client | None:
         """The client of the pool's backend."""
         state = self._states.get(pool)
@@ -185,7 +195,7 @@ class PoolKeeper:
         self._states.clear()
 
     def _new_state(self, key: Key, uid: str) -> PoolState:
-        connection = PoolConnection(self._kube, self._open_backend, self._clock, key.namespace)
+        connection = PoolConnection(self._kube, self._backends, self._clock, key.namespace)
         ports = MirrorPorts(
             client=lambda: connection.client if connection.health.reachable else None,
             active=lambda: self.runs.active(key),

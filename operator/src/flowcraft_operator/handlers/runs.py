@@ -50,6 +50,10 @@ class Pools(Protocol):
         """Why the pool cannot take or steer runs now; None if it can."""
         ...
 
+    def is_settling(self, pool: Key) -> bool:
+        """Whether it is too early to say that something is wrong with the pool."""
+        ...
+
     def client(self, pool: Key) -> Client | None:
         """The client of the pool's backend."""
         ...
@@ -123,6 +127,10 @@ class Runs:
         """Pool and phase of every run that is kept."""
         return ((record.pool, record.phase or RunPhase.PENDING.value) for record in self._records.values())
 
+    def headers_seen(self) -> int:
+        """How many of the runs that are kept have a known header."""
+        return sum(record.header is not None for record in self._records.values())
+
     def see_header(self, record: RunRecord, document: HeaderDocument | None, etag: str) -> None:
         """Take a header that was read for a run, if it is news."""
         if document is not None and record.header_known and etag and etag == record.etag:
@@ -191,6 +199,7 @@ class Runs:
             deleting_since=deleting_since(body),
             previous=previous_status(body),
             pool_problem=self._pools.problem(record.pool, deleting=record.deleting),
+            settling=self._pools.is_settling(record.pool),
             header_known=record.header_known,
             missing_since=record.missing_since,
             failure=record.failure,

@@ -41,10 +41,11 @@ def laid_over(
     for name, top in overlay.items():
         if top is None:
             merged.pop(name, None)
-        elif isinstance(top, Mapping) and isinstance(merged.get(name), Mapping):
-            merged[name] = laid_over(merged[name], top, f"{where}.{name}")
         elif name in _MERGED or name in _REPLACED:
             merged[name] = _merged_list(name, merged.get(name) or [], top, f"{where}.{name}")
+        elif isinstance(top, Mapping):
+            below = merged.get(name)
+            merged[name] = laid_over(below if isinstance(below, Mapping) else {}, top, f"{where}.{name}")
         else:
             merged[name] = top
     return merged
@@ -58,8 +59,8 @@ def _merged_list(name: str, base: Sequence[Any], top: Any, where: str) -> list[A
     for position, item in enumerate(top):
         place = f"{where}[{position}]"
         key = _key(item, keys, place)
-        below = merged.get(key)
-        merged[key] = laid_over(below, item, place) if below is not None and name in _MERGED else dict(item)
+        below = merged.get(key, {}) if name in _MERGED else {}
+        merged[key] = laid_over(below, item, place)
     return list(merged.values())
 
 

@@ -46,6 +46,7 @@ LISTED_IN_HEADER: Final = 50
 MISSING_RECHECK_S: Final = 15.0
 UNREACHABLE_RECHECK_S: Final = 15.0
 DELETION_RECHECK_S: Final = 5.0
+SETTLING_RECHECK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class RunFacts:
         deleting_since: When the deletion was asked for.
         previous: The status that was written last.
         pool_problem: Why the pool cannot take or steer the run now; None if it can.
+        settling: That is not certain yet: the operator has just started, or the pool is being connected.
         header_known: The header was looked for, whatever was found.
         missing_since: Since when an accepted run's header is not found.
         failure: Why the last step failed.
@@ -73,6 +75,7 @@ class RunFacts:
     deleting_since: datetime | None = None
     previous: WorkflowRunStatus | None = None
     pool_problem: RunObstacle | None = None
+    settling: bool = False
     header_known: bool = False
     missing_since: datetime | None = None
     failure: RunObstacle | None = None
@@ -122,6 +125,8 @@ def plan_run(spec: WorkflowRunSpec, header: HeaderDocument | None, facts: RunFac
     """
     if facts.deleting_since is not None:
         return _plan_deletion(header, facts, now)
+    if facts.settling and not facts.ended:
+        return RunPlan(look_again_s=SETTLING_RECHECK_S)
     if header is None:
         step, obstacles, look_again_s = _without_header(spec, facts, now)
     elif header.get("status") in TERMINAL_STATUSES:

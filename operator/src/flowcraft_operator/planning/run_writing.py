@@ -46,8 +46,6 @@ def run_notices(previous: WorkflowRunStatus | None, status: WorkflowRunStatus) -
     before = previous.phase if previous is not None else None
     if status.phase is not before and status.phase not in (RunPhase.PENDING, RunPhase.RUNNING):
         yield _ending(status) if status.phase.is_final else _pausing(status)
-    if status.phase is RunPhase.RUNNING and before in (None, RunPhase.PENDING):
-        yield Notice("Accepted", "The run was taken into the backend.")
     after = condition_of(status.conditions, "Accepted")
     earlier = condition_of(previous.conditions, "Accepted") if previous is not None else None
     if after is None or after.reason in {"Pending", "Accepted"} or status.phase.is_final:
