@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,7 @@ from .programs import say
 from .selection import choose
 from .settings import ClusterError, Settings
 
+_STAND_INS = "emulators"
 _HELP = """a real Kubernetes for tests: kind where Docker runs, else one made of namespaces on this machine
 
 FLOWCRAFT_CACHE          what was built (default ~/.cache/flowcraft); shared by all clones
@@ -40,8 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     cluster = choose(settings)
     match options.verb:
-        case "build" | "down" | "status":
+        case "build" | "status":
             getattr(cluster, options.verb)()
+        case "down":
+            _end_stand_ins(settings)
+            cluster.down()
         case "up":
             cluster.up(options.nodes)
         case "load-image":
@@ -57,6 +62,16 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         case verb:
             raise ClusterError(f"{verb} what?")
     return 0
+
+
+def _end_stand_ins(settings: Settings) -> None:
+    """End the stand-ins that the demo left running beside the cluster; they have data outside of its state."""
+    state = settings.state / _STAND_INS
+    if state.is_dir():
+        own = settings.clone / ".venv" / "bin" / "python"
+        python = str(own) if own.exists() else sys.executable
+        command = [python, "-m", "tests.emulators", "down", "--state", str(state)]
+        subprocess.run(command, cwd=settings.clone, check=False)
 
 
 def _become(cluster: LocalKubernetes | KindCluster, command: list[str]) -> NoReturn:

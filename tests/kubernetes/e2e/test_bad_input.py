@@ -42,7 +42,7 @@ def test_unknown_blueprint_is_visible_and_other_runs_go_on(chores: Scene) -> Non
         found = chores.condition("workflowrun/unknown", "Succeeded").get("reason")
         return found if found not in {None, "Pending", "Running"} else None
 
-    assert until("a reason on the run", reason) in {"NoWorkerForVersion", "BlueprintNotFound"}
+    assert until("a reason on the run", reason) == "BlueprintUnknown"
     summary = chores.condition("workflowrun/unknown", "Succeeded")
     assert summary["status"] == "Unknown"
     assert "nowhere" in summary["message"]

@@ -16,7 +16,12 @@ def test_explain_of_a_run_tells_each_field(scene: Scene) -> None:
     told = words(scene.kubectl("explain", "workflowrun.spec"))
 
     assert "KIND: WorkflowRun" in told
-    for field in ("poolRef <Object> -required-", "deadline <string>", "suspend <boolean>", "decisions <[]Object>"):
+    for field in (
+        "poolRef <Object> -required-",
+        "deadline <string>",
+        "suspend <boolean>",
+        "decisions <[]Object>",
+    ):
         assert field in told
     assert "How long the run may take, counted from its acceptance" in told
     assert "The answers to waiting nodes, one for each node key." in told

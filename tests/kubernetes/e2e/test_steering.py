@@ -17,7 +17,8 @@ def test_suspended_run_starts_no_further_node_until_it_is_resumed(chores: Scene)
     chores.wait_phase("suspended", "Suspended")
     # The two that were at work may end; the last one must not begin.
     until(
-        "the nodes at work to end", lambda: chores.backend.finished_nodes(run_id) >= {"first", "left", "right"}
+        "the nodes at work to end",
+        lambda: chores.backend.finished_nodes(run_id) >= {"first", "left", "right"},
     )
     assert "last" not in chores.backend.finished_nodes(run_id)
     chores.patch("suspended", suspend=False)
