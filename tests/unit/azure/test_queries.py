@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flowcraft.ports import HeaderQuery
+from flowcraft.records import NodeRecord
 from flowcraft_azure import queries
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -42,6 +43,17 @@ def test_a_projection_never_asks_for_input_blueprint_or_outputs() -> None:
     assert '"blueprint"' not in selected
     assert '"output"' not in queries.ALL_RECORDS.text
     assert '"output"' not in queries.resolved_records(["n:a"]).text
+
+
+def test_a_projection_of_records_asks_for_everything_else() -> None:
+    everything = NodeRecord(
+        "a", "a", "awaiting", output=1, action="x", taken=(1,), values={1: 2}, attempt=1, error={"type": "E"},
+        started_at="t", finished_at="t", worker="w", delivery="d", seq=1, kind="wait", wake_at="t",
+        decision={"action": "y"},
+    )  # fmt: skip
+    selected = queries.ALL_RECORDS.text.split(" FROM ")[0]
+    for name in everything.to_document().keys() - {"output"}:
+        assert f'c["{name}"]' in selected
 
 
 def test_an_empty_list_of_statuses_or_runs_matches_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.cosmos.aio import CosmosClient
 from azure.storage.queue.aio import QueueClient
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -16,7 +16,6 @@ from flowcraft_azure.count import (
     QUEUE,
     RequestCounter,
     counting_connection,
-    plain_or_tls,
 )
 from flowcraft_azure.queue import POISON_SUFFIX
 from flowcraft_azure.settings import AzureSettings, AzureSettingsError, is_emulator
@@ -98,15 +97,13 @@ def cosmos_client(
     return CosmosClient(settings.cosmos_endpoint, settings.cosmos_key or identity, **options)  # type: ignore[arg-type]
 
 
-def redis_client(settings: AzureSettings, counter: RequestCounter | None = None) -> Redis:
-    """The client of Redis.
+def redis_client(settings: AzureSettings, counter: RequestCounter | None = None) -> Redis | RedisCluster:
+    """The client of Redis; round trips to a cluster are not counted.
 
     Raises:
         AzureSettingsError: the address cannot be used.
     """
-    kind = plain_or_tls(settings.redis_url)
     options: dict[str, Any] = {
-        "connection_class": counting_connection(kind, counter) if counter else kind,
         "max_connections": REDIS_CONNECTIONS,
         "socket_timeout": REDIS_TIMEOUT_S,
         "socket_connect_timeout": REDIS_TIMEOUT_S,
@@ -115,7 +112,11 @@ def redis_client(settings: AzureSettings, counter: RequestCounter | None = None)
         "retry": Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
     }
     try:
+        if settings.redis_cluster:
+            return RedisCluster.from_url(settings.redis_url, **options)
         pool = ConnectionPool.from_url(settings.redis_url, **options)
     except ValueError as error:
         raise AzureSettingsError(f"the address of Redis: {error}") from None
+    if counter is not None:
+        pool.connection_class = counting_connection(pool.connection_class, counter)
     return Redis.from_pool(pool)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from flowcraft.ports import Arrival, Claim, ClaimRequest, Coordination, Discharge, JoinArrival
@@ -31,7 +31,7 @@ class RedisCoordinationStore(Coordination):
         random: For jitter of reconnects.
     """
 
-    def __init__(self, redis: Redis, *, random: randomness.Random | None = None) -> None:
+    def __init__(self, redis: Redis | RedisCluster, *, random: randomness.Random | None = None) -> None:
         self._redis: Any = redis  # the client's methods are typed for sync and async use at once
         self._random = random or randomness.Random()  # noqa: S311 - jitter, no secret
 

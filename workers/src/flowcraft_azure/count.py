@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection
 
 from flowcraft_azure import scripts
 
@@ -84,7 +84,7 @@ def redis_operation(command: bytes | str | Iterable[bytes]) -> str:
     return name
 
 
-def counting_connection(kind: type[Connection], counter: RequestCounter) -> type[Connection]:
+def counting_connection(kind: type[AbstractConnection], counter: RequestCounter) -> type[AbstractConnection]:
     """A connection class that counts round trips: one a message, a pipeline being one message."""
 
     class CountingConnection(kind):  # type: ignore[misc, valid-type]
@@ -94,8 +94,3 @@ def counting_connection(kind: type[Connection], counter: RequestCounter) -> type
             await super().send_packed_command(packed, check_health)
 
     return CountingConnection
-
-
-def plain_or_tls(url: str) -> type[Connection]:
-    """The connection class for an address of Redis."""
-    return SSLConnection if url.startswith("rediss://") else Connection

@@ -31,16 +31,13 @@ ID_LENGTH: Final = 255
 
 RECORD_FIELDS: Final = (
     "key", "node", "status", "action", "taken", "attempt", "error", "startedAt", "finishedAt", "worker",
-    "delivery", "seq", "kind", "wakeAt", "decision",
+    "delivery", "seq", "kind", "wakeAt", "decision", "values",
 )  # fmt: skip
-"""What a projection of node records carries: everything but outputs and values of edges."""
-HEADER_FIELDS: Final = (
-    "id", "runId", "type", "v", "status", "queue", "pool", "namespace", "name", "blueprintId",
-    "blueprintVersion", "blueprintHash", "output", "errors", "reason", "message", "createdAt", "startedAt",
-    "finishedAt", "lastUpdated", "deadlineAt", "nextCheck", "expiresAt", "ttlAfterFinishedS", "awaiting",
-    "progress", "cancelRequested", "suspended", "blocked", "adopted",
-)  # fmt: skip
-"""What a projection of headers carries: never the input or the blueprint."""
+"""What a projection of node records carries: everything but outputs."""
+HEADER_FIELDS: Final = tuple(
+    name for name in HeaderDocument.__annotations__ if name not in {"input", "blueprint"}
+)
+"""What a projection of headers carries: everything but the input and the blueprint."""
 
 _UNSAFE = re.compile(r"[#/\\?%\x00-\x1f\x7f]| \Z")
 _SYSTEM: Final = frozenset({"_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from azure.cosmos.aio import CosmosClient
@@ -113,7 +114,11 @@ class CosmosFactStore(FactStore):
     async def resolved(
         self, run_id: str, nodes: Sequence[str], session: str = ""
     ) -> Mapping[str, NodeRecord]:
-        """See ``FactStore.resolved``."""
+        """See ``FactStore.resolved``: a point read for one record, else a query that leaves outputs out."""
+        if len(nodes) == 1:
+            item, _ = await self._contexts.read(item_id("n", nodes[0]), run_id, session)
+            record = None if item is None else replace(NodeRecord.from_document(item), output=None)
+            return {record.key: record} if record is not None and record.resolved else {}
         found: dict[str, NodeRecord] = {}
         for chunk in _chunks([item_id("n", key) for key in dict.fromkeys(nodes)], IDS_A_QUERY):
             text, parameters = queries.resolved_records(chunk)

@@ -28,6 +28,7 @@ COSMOS_DATABASE: Final = "FLOWCRAFT_COSMOS_DATABASE"
 COSMOS_CONTEXT_CONTAINER: Final = "FLOWCRAFT_COSMOS_CONTEXT_CONTAINER"
 COSMOS_STATUS_CONTAINER: Final = "FLOWCRAFT_COSMOS_STATUS_CONTAINER"
 REDIS: Final = ("FLOWCRAFT_REDIS_URL", "REDIS_CONNECTION_STRING")
+REDIS_CLUSTER: Final = "FLOWCRAFT_REDIS_CLUSTER"
 IDENTITY_CLIENT_ID: Final = "FLOWCRAFT_IDENTITY_CLIENT_ID"
 
 _QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,54}[a-z0-9]\Z")
@@ -49,6 +50,7 @@ class AzureSettings:
         cosmos_endpoint: The account.
         cosmos_key: Its key; without one, sign-in with the identity.
         redis_url: ``redis://`` or ``rediss://`` (TLS).
+        redis_cluster: The address is of a cluster (Azure Managed Redis with the "OSS" clustering policy).
         cosmos_database: Name of the database.
         cosmos_context_container: Container of node records and context.
         cosmos_status_container: Container of run headers.
@@ -62,6 +64,7 @@ class AzureSettings:
     cosmos_endpoint: str = ""
     cosmos_key: str = ""
     redis_url: str = ""
+    redis_cluster: bool = False
     cosmos_database: str = DEFAULT_DATABASE
     cosmos_context_container: str = DEFAULT_CONTEXT_CONTAINER
     cosmos_status_container: str = DEFAULT_STATUS_CONTAINER
@@ -99,11 +102,12 @@ class AzureSettings:
             cosmos_endpoint=endpoint,
             cosmos_key=key,
             redis_url=_redis_url(redis, redis_name),
+            redis_cluster=_is_true(get(REDIS_CLUSTER, "")),
             cosmos_database=get(COSMOS_DATABASE) or DEFAULT_DATABASE,
             cosmos_context_container=get(COSMOS_CONTEXT_CONTAINER) or DEFAULT_CONTEXT_CONTAINER,
             cosmos_status_container=get(COSMOS_STATUS_CONTAINER) or DEFAULT_STATUS_CONTAINER,
             identity_client_id=get(IDENTITY_CLIENT_ID, ""),
-            base64_messages=get(QUEUE_BASE64, "").lower() in {"1", "true", "yes"},
+            base64_messages=_is_true(get(QUEUE_BASE64, "")),
         )
 
 
@@ -125,6 +129,10 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> tuple[str,
         if value:
             return value, name
     return "", names[0]
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in {"1", "true", "yes"}
 
 
 def _queue_name(name: str) -> str:
