@@ -39,13 +39,12 @@ resource "azurerm_user_assigned_identity" "this" {
 }
 
 resource "azurerm_federated_identity_credential" "this" {
-  for_each            = local.identities
-  name                = "aks-${var.aks.name}"
-  resource_group_name = azurerm_resource_group.this.name
-  parent_id           = azurerm_user_assigned_identity.this[each.key].id
-  issuer              = data.azurerm_kubernetes_cluster.this.oidc_issuer_url
-  subject             = "system:serviceaccount:${each.value.service_account}"
-  audience            = ["api://AzureADTokenExchange"]
+  for_each                  = local.identities
+  name                      = "aks-${var.aks.name}"
+  user_assigned_identity_id = azurerm_user_assigned_identity.this[each.key].id
+  issuer                    = data.azurerm_kubernetes_cluster.this.oidc_issuer_url
+  subject                   = "system:serviceaccount:${each.value.service_account}"
+  audience                  = ["api://AzureADTokenExchange"]
 }
 
 # Send, receive, change and delete messages, of these queues and no others.

@@ -56,7 +56,7 @@ resource "azurerm_cosmosdb_account" "this" {
   offer_type          = "Standard"
   kind                = "GlobalDocumentDB"
   # Whoever signs in does so with an identity and a role.
-  local_authentication_disabled = true
+  local_authentication_enabled = false
   # One write region: a worker that reads with the token of its own commit sees every earlier commit of the run.
   multiple_write_locations_enabled = false
   tags                             = var.tags

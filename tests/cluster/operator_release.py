@@ -61,13 +61,9 @@ class OperatorRelease:
         """The operator's pod."""
         labels = f"app.kubernetes.io/instance={RELEASE}"
         pods = self.cluster.get("pods", "-l", labels, namespace=NAMESPACE)["items"]
-        found: Mapping[str, Any] = next(
-            pod for pod in pods if not pod["metadata"].get("deletionTimestamp")
-        )
+        found: Mapping[str, Any] = next(pod for pod in pods if not pod["metadata"].get("deletionTimestamp"))
         return found
 
     def logs(self, lines: int = 200) -> str:
         """The last lines of the operator's log."""
-        return self.cluster.kubectl(
-            "logs", f"deployment/{RELEASE}", "-n", NAMESPACE, f"--tail={lines}"
-        )
+        return self.cluster.kubectl("logs", f"deployment/{RELEASE}", "-n", NAMESPACE, f"--tail={lines}")
