@@ -114,6 +114,12 @@ async def test_an_input_item_is_loaded_as_the_input(facts: FactStore, run_id: st
     assert (await facts.load(run_id, with_input=True)).input == item
 
 
+async def test_an_input_may_have_names_that_services_use_themselves(facts: FactStore, run_id: str) -> None:
+    item = {"id": 5, "runId": "mine", "type": "gift", "_etag": "x", "_ts": 1, "ttl": 3, "input": {"input": 1}}
+    await facts.create_header(header(run_id), item)
+    assert (await facts.load(run_id, with_input=True)).input == item
+
+
 async def test_a_large_input_is_kept_whole(facts: FactStore, run_id: str) -> None:
     item = {"text": "ü" * 200_000}
     await facts.create_header(header(run_id), item)
