@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _end_stand_ins(settings: Settings) -> None:
-    """End the stand-ins that the demo left running beside the cluster; they have data outside of its state."""
+    """End the stand-ins that the demo left beside the cluster; they have data outside of its state."""
     state = settings.state / _STAND_INS
     if state.is_dir():
         own = settings.clone / ".venv" / "bin" / "python"

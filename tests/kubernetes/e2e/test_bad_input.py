@@ -107,7 +107,7 @@ def test_changed_immutable_spec_is_refused(chores: Scene) -> None:
     assert "poolRef is immutable" in refusal(chores, changed(poolRef={"name": "other"}))
     assert "blueprint is immutable" in refusal(chores, changed(blueprint={"name": "house", "version": "2"}))
     assert "input is immutable" in refusal(chores, changed(input={"seconds": 1, "label": {"text": "a"}}))
-    # A renamed key of a free-form object is what the definition's rules miss: the admission policy refuses it.
+    # A renamed key of a free-form object is what the definition's rules miss; the admission policy sees it.
     assert "input is immutable" in refusal(chores, changed(input={"second": 0, "label": {"text": "a"}}))
     chores.wait("workflowrun/pinned", "condition=Succeeded")
 
