@@ -20,6 +20,7 @@ from azure.cosmos.partition_key import NonePartitionKeyValue
 from flowcraft.ports.errors import BackendRefusedError, ConflictError, PreconditionFailedError
 from flowcraft_azure.documents import Operation
 from flowcraft_azure.faults import Faults
+from flowcraft_azure.sessions import SessionTracker
 
 SERVICE: Final = "Cosmos DB"
 NO_PARTITION: Final = NonePartitionKeyValue
@@ -80,6 +81,7 @@ class Container:
         self._database = database
         self._client = account.client.get_database_client(database).get_container_client(name)
         self._faults = Faults(SERVICE, f"container {name} of database {database}")
+        self._sessions = SessionTracker()
         self._known = False
 
     async def create(self, item: dict[str, Any]) -> Written:
@@ -94,7 +96,7 @@ class Container:
                 answer = await client.create_item(item, no_response=True)
             except CosmosResourceExistsError as error:
                 raise ConflictError(f"item {item['id']} exists already in container {self.name}") from error
-        return _written(answer)
+        return self._written(answer)
 
     async def upsert(self, item: dict[str, Any]) -> None:
         """Write an item whatever is there."""
@@ -124,7 +126,7 @@ class Container:
                 raise PreconditionFailedError(
                     f"item {item['id']} of container {self.name} was changed meanwhile"
                 ) from error
-        return _written(answer)
+        return self._written(answer)
 
     async def patch(self, item_id: str, partition: Any, values: Mapping[str, Any]) -> bool:
         """Set top-level values of an item; False when there is no such item."""
@@ -172,7 +174,7 @@ class Container:
                         f"item {refused.item['id']} was changed meanwhile"
                     ) from error
                 raise
-        return str(answer.get_response_headers().get(_SESSION, ""))
+        return self._seen(answer.get_response_headers())
 
     async def delete_all(self, partition: str, item_ids: Sequence[str]) -> bool:
         """Delete up to 100 items of a partition at once; False when one of them was gone already."""
@@ -196,8 +198,8 @@ class Container:
                 found = await client.read_item(item_id, partition, session_token=session or None)
             except CosmosResourceNotFoundError as error:
                 self._require_owner(error)
-                return None, str(error.headers.get(_SESSION, ""))
-        return found, str(found.get_response_headers().get(_SESSION, ""))
+                return None, self._seen(error.headers)
+        return found, self._seen(found.get_response_headers())
 
     async def query(
         self,
@@ -225,7 +227,7 @@ class Container:
                     items = [item async for item in await anext(pages)]
                 except StopAsyncIteration:
                     return
-                seen = str(pager.get_response_headers().get(_SESSION, ""))
+                seen = self._seen(pager.get_response_headers())
             yield Page(items, seen)
 
     async def _ready(self) -> ContainerProxy:
@@ -238,6 +240,13 @@ class Container:
             self._known = True
         return self._client
 
+    def _written(self, answer: Any) -> Written:
+        headers = answer.get_response_headers()
+        return Written(str(headers.get("etag", "")), self._seen(headers))
+
+    def _seen(self, headers: Mapping[str, Any]) -> str:
+        return self._sessions.newest(str(headers.get(_SESSION, "")))
+
     def _require_owner(self, error: CosmosResourceNotFoundError) -> None:
         if error.sub_status == _OWNER_MISSING:
             self._known = False
@@ -247,11 +256,6 @@ class Container:
             ) from error
         if error.sub_status == 1002:
             raise error
-
-
-def _written(answer: Any) -> Written:
-    headers = answer.get_response_headers()
-    return Written(str(headers.get("etag", "")), str(headers.get(_SESSION, "")))
 
 
 def _changed(error: CosmosHttpResponseError) -> bool:
