@@ -34,7 +34,8 @@ setup: $(INSTALLED) ## install Python packages into .venv, exactly those of requ
 $(UV):
 	@test -n "$(PYTHON)" || { $(call say,Python 3.11 or later is needed: install it or give PYTHON=/path/to/python3); exit 1; }
 	@$(call say,installing uv $(UV_VERSION) into $(VENV) ...)
-	@$(PYTHON) -m venv $(VENV) || { $(call say,python's venv module is needed: apt-get install python3-venv); exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { $(call say,installing python3-venv (apt-get) ...); \
+	  apt-get install -qq -y python3-venv >/dev/null && $(PYTHON) -m venv --clear $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/tools --upgrade uv==$(UV_VERSION)
 
 $(INSTALLED): requirements.lock pyproject.toml workers/pyproject.toml operator/pyproject.toml | $(UV)
@@ -106,4 +107,6 @@ cluster-demo: cluster $(STAND_INS) ## operator, stand-ins, a pool and runs on it
 	@$(BIN)/python tests/cluster/images
 	@PYTHONPATH=$(CURDIR) $(CLUSTER) exec $(CURDIR)/$(BIN)/python scripts/cluster_demo.py
 cluster-down: setup ## end the cluster
+	@emulators="$${FLOWCRAFT_CLUSTER_STATE:-.cluster}/emulators"; \
+	  test ! -d "$$emulators" || $(BIN)/python -m tests.emulators --state "$$emulators" down
 	@$(CLUSTER) down

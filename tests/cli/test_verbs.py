@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli.command import Command, read_until
+from tests.cli.command import SHOP, Command, read_until
 
 
 @contextmanager
@@ -23,10 +25,19 @@ def worker(command: Command, app: str) -> Iterator[None]:
     assert process.returncode == 0
 
 
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded file in which the four runs of the shop came to rest; each test takes a copy."""
+    db = tmp_path_factory.mktemp("settled") / "runs.db"
+    assert Command(SHOP, db)("run", "-f", "runs.yaml", "--app", "shop.flows:app").code == 1
+    assert not db.with_name("runs.db-wal").exists(), "a file that was closed is one file"
+    return db
+
+
 @pytest.fixture
-def waiting(shop: Command) -> Command:
+def waiting(shop: Command, settled: Path) -> Command:
     """The four runs of the shop; order-1003 waits for a decision."""
-    assert shop("run", "-f", "runs.yaml", "--app", "shop.flows:app").code == 1
+    shutil.copy(settled, shop.db)
     return shop
 
 

@@ -14,7 +14,7 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.header import RefusedError, RunRequest
 from flowcraft.distributed.worker import Worker
 from flowcraft.linter import require_valid
-from flowcraft_api.wire import HeaderDocument
+from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_cli.backend import Backend
 from flowcraft_cli.changes import Changes
 from flowcraft_cli.progress import Progress
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S: Final = 1.0
 """How long a change may go unseen when its hint was lost."""
+LOOK_AT_MOST_EVERY_S: Final = 0.02
+"""Hundreds of runs change hundreds of times a second; the work is the workers', not this loop's."""
+STARTED_AT_ONCE: Final = 64
+"""Starts whose commits share a sync of the disk."""
 
 
 @dataclass(slots=True)
@@ -37,12 +41,14 @@ class LocalRun:
         blueprint: The blueprint that it pins.
         run_id: The run's id.
         decided: Node keys whose decision in the manifest was given.
+        seen: Its header when it was last looked at.
     """
 
     manifest: WorkflowRun
     blueprint: Blueprint
     run_id: str
     decided: set[str] = field(default_factory=set)
+    seen: HeaderDocument = field(default_factory=HeaderDocument)
 
     def request(self) -> RunRequest:
         """What starts it."""
@@ -120,11 +126,8 @@ class LocalRuns:
         Raises:
             UsageError: a run of that id was started with something else.
         """
-        for run in self._runs:
-            stored = await self._client.start(run.request(), run.blueprint)
-            _require_same(run, stored.document)
-            if run.manifest.spec.cancel:
-                await self._client.cancel(run.run_id)
+        for first in range(0, len(self._runs), STARTED_AT_ONCE):
+            await asyncio.gather(*map(self._start, self._runs[first : first + STARTED_AT_ONCE]))
 
     async def follow(self, worker: Worker, stop: asyncio.Event) -> None:
         """Return when no run can move any more, or when ``stop`` is set.
@@ -140,6 +143,7 @@ class LocalRuns:
                         await ended
                         return
                     await changes.wait(LOOK_EVERY_S)
+                    await self._backend.clock.sleep(LOOK_AT_MOST_EVERY_S)
         finally:
             ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)
@@ -150,11 +154,20 @@ class LocalRuns:
         now = self._backend.clock.now()
         return [RunView.of(await self._client.header(run.run_id), now) for run in self._runs]
 
+    async def _start(self, run: LocalRun) -> None:
+        stored = await self._client.start(run.request(), run.blueprint)
+        _require_same(run, stored.document)
+        if run.manifest.spec.cancel:
+            await self._client.cancel(run.run_id)
+
     async def _can_move(self) -> bool:
-        headers = [await self._client.header(run.run_id) for run in self._runs]
         decided = False
-        for run, header in zip(self._runs, headers, strict=True):
-            decided = await self._decide(run, header) or decided
+        for run in self._runs:
+            if run.seen.get("status") in TERMINAL_STATUSES:
+                continue
+            run.seen = await self._client.header(run.run_id)
+            decided = await self._decide(run, run.seen) or decided
+        headers = [run.seen for run in self._runs]
         self._progress.show(headers)
         return decided or any(moves(header) for header in headers)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from flowcraft_cli.settings import Settings, secret_values
 
 HIDDEN: Final = "[hidden]"
+SHORTEST_PART: Final = 6
+"""What is shorter stands in too many words to be replaced by itself."""
 _QUIET_LIBRARIES: Final = ("azure", "aiohttp.access", "urllib3", "redis")
 """They log every request at INFO."""
 
@@ -56,8 +61,8 @@ class SecretHiding:
     """A step of structlog that replaces secret values wherever they stand in an entry."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        """Args: the values; keys inside connection strings are hidden alone as well."""
-        parts = {part.split("=", 1)[1] for text in secrets for part in text.split(";") if _is_key(part)}
+        """Args: the values; keys and passwords inside them are hidden alone as well."""
+        parts = {part for text in secrets for part in _parts(text) if len(part) >= SHORTEST_PART}
         self._secrets = sorted({*secrets, *parts}, key=len, reverse=True)
 
     def __call__(self, logger: Any, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -78,9 +83,16 @@ class SecretHiding:
         return self._hide(str(value)) if isinstance(value, BaseException) else value
 
 
-def _is_key(part: str) -> bool:
-    name, _, value = part.partition("=")
-    return name.strip().lower() in {"accountkey", "sharedaccesssignature", "password"} and bool(value)
+def _parts(secret: str) -> Iterator[str]:
+    """The keys of a connection string, and the password of an address."""
+    for part in re.split("[;,]", secret):
+        name, _, value = part.partition("=")
+        if name.strip().lower() in {"accountkey", "sharedaccesssignature", "password"}:
+            yield value
+    with contextlib.suppress(ValueError):
+        if password := urlsplit(secret).password:
+            yield password
+            yield unquote(password)
 
 
 def _renderer(settings: Settings) -> Any:

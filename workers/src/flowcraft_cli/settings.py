@@ -83,6 +83,11 @@ CONNECTIONS: Final = (
         secret=True,
     ),
     Connection(
+        ("FLOWCRAFT_REDIS_CLUSTER",),
+        "`true` when the address is of a cluster (Azure Managed Redis with the OSS clustering policy).",
+        "false",
+    ),
+    Connection(
         ("FLOWCRAFT_IDENTITY_CLIENT_ID",), "Which managed identity signs in, where the machine has several."
     ),
 )
