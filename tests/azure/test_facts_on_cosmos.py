@@ -103,7 +103,7 @@ async def test_a_read_passes_the_session_it_was_given(service: ScriptedService) 
     async with open_azure(scripted(service)) as backend:
         await backend.facts.load("r", nodes=["a"], session="0:-1#17")
         await backend.facts.load("r", nodes=["a", "b"], session="0:-1#18")
-        await backend.facts.resolved("r", ["a"], "0:-1#19")
+        await backend.facts.resolved("r", ["a", "b"], "0:-1#19")
         sent = [
             (method, headers["x-ms-session-token"])
             for method, path, headers in service.requests
