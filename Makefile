@@ -15,8 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(VENV)/tools/bin/uv
 INSTALLED := $(VENV)/.installed
-NODE_MODULES := tests/emulators/node_modules
-STAND_INS := $(NODE_MODULES)/.installed
+STAND_INS := tests/emulators/node_modules/.installed
+ORIGINAL := $(patsubst %/package-lock.json,%/node_modules/.installed,$(wildcard tests/parity/package-lock.json))
 CLUSTER := $(BIN)/python tests/cluster/cluster
 CODE := workers/src operator/src tests benchmarks scripts examples
 
@@ -45,9 +45,9 @@ $(INSTALLED): requirements.lock pyproject.toml workers/pyproject.toml operator/p
 	@ln -sf ../tools/bin/uv $(BIN)/uv
 	@touch $@
 
-$(STAND_INS): tests/emulators/package-lock.json tests/emulators/package.json
-	@$(call say,installing the stand-ins for the Azure services (npm) ...)
-	@npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error >&2
+tests/%/node_modules/.installed: tests/%/package-lock.json tests/%/package.json
+	@$(call say,installing npm packages of tests/$* ...)
+	@npm ci --prefix tests/$* --no-audit --no-fund --loglevel=error >&2
 	@touch $@
 
 .PHONY: lock
@@ -88,7 +88,7 @@ lint: setup ## style, types, layers, generated files
 	@$(BIN)/python scripts/reference.py --check
 
 .PHONY: test
-test: lint $(STAND_INS) ## lint, and every test that needs no cluster
+test: lint $(STAND_INS) $(ORIGINAL) ## lint, and every test that needs no cluster
 	@$(BIN)/pytest -m "not cluster"
 
 # Its own cluster, so that one that somebody works with is not disturbed; ended in any case.
