@@ -88,6 +88,8 @@ def test_conditions_are_independent_of_each_other() -> None:
         ("key == 'context'", True),
         ("_outputs.b.x == 1", True),
         ("b.x == 1", True),
+        ("a.paid == 0", True),
+        ("_outputs.a.paid == 0", True),
         ("input.amount == 42", True),
     ],
 )
@@ -103,17 +105,24 @@ def test_what_a_condition_sees(condition: str, holds: bool) -> None:
     assert positions == ((0,) if holds else ())
 
 
+def test_a_nodes_output_hides_a_field_of_the_runs_input_of_the_same_name() -> None:
+    b = NodeRecord("b", "b", "completed", output="node")
+    assert taken({"condition": "b == 'node'"}, run_input={"b": "input"}, records={"b": b}) == (0,)
+    assert taken({"condition": "b == 'key'"}, context={"b": "key"}, records={"b": b}) == (0,)
+
+
 def test_transforms_give_the_values_of_taken_edges_only() -> None:
     positions, values = chosen(
         {"transform": "input.a + 1"},
         {"condition": "false", "transform": "input.none.at.all + 1"},
         {"transform": "context.rate"},
+        {"transform": "context.a.a"},
         {},
         output={"a": 1},
         context={"rate": 3},
     )
-    assert positions == (0, 2, 3)
-    assert values == {0: 2, 2: 3}
+    assert positions == (0, 2, 3, 4)
+    assert values == {0: 2, 2: 3, 3: 1}
 
 
 def test_an_expression_that_cannot_be_evaluated_is_an_error() -> None:

@@ -32,39 +32,45 @@ def choose_edges(
             if edge.action != wanted:
                 continue
             if edge.condition:
-                scope = scope or _condition_scope(result, facts)
+                scope = scope or _condition_scope(node_id, result, facts)
                 if not evaluator.condition(edge.condition, scope):
                     continue
             taken.append(position)
         if taken:
             break
     values = {
-        position: evaluator.transform(transform, _transform_scope(output, facts))
+        position: evaluator.transform(transform, _transform_scope(node_id, output, facts))
         for position in taken
         if (transform := plan.edges[position].transform)
     }
     return tuple(taken), values
 
 
-def _condition_scope(result: NodeResult, facts: Facts) -> dict[str, Any]:
-    names = _names(facts)
+def _condition_scope(node_id: str, result: NodeResult, facts: Facts) -> dict[str, Any]:
     given = {"output": result.output, "action": result.action}
-    return {**names, **_views(facts, names), "result": given, "input": facts.run_input}
+    outputs = _outputs(node_id, result.output, facts)
+    names = _names(outputs, facts)
+    return {
+        **names,
+        "_outputs": outputs,
+        "context": names,
+        "result": given,
+        "input": facts.run_input,
+    }
 
 
-def _transform_scope(output: Any, facts: Facts) -> dict[str, Any]:
-    return {**_views(facts, _names(facts)), "input": output, "result": {"output": output}}
+def _transform_scope(node_id: str, output: Any, facts: Facts) -> dict[str, Any]:
+    outputs = _outputs(node_id, output, facts)
+    given = {"output": output}
+    return {"_outputs": outputs, "context": _names(outputs, facts), "input": output, "result": given}
 
 
-def _names(facts: Facts) -> dict[str, Any]:
-    """What a bare name may mean: a context key, else a field of the run's input, else a node's output."""
+def _names(outputs: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    """What a bare name may mean: a context key, else a node's output, else a field of the run's input."""
     run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
-    return {**_outputs(facts), **run_input, **facts.context}
+    return {**run_input, **outputs, **facts.context}
 
 
-def _views(facts: Facts, names: Mapping[str, Any]) -> dict[str, Any]:
-    return {"_outputs": _outputs(facts), "context": names}
-
-
-def _outputs(facts: Facts) -> dict[str, Any]:
-    return {key: record.output for key, record in facts.records.items()}
+def _outputs(node_id: str, output: Any, facts: Facts) -> dict[str, Any]:
+    """Outputs by node, the one included whose edges are chosen."""
+    return {**{key: record.output for key, record in facts.records.items()}, node_id: output}
