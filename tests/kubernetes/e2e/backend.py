@@ -14,7 +14,7 @@ from typing import Any
 
 from azure.cosmos import CosmosClient
 from azure.storage.queue import QueueClient
-from tests.emulators.stand_ins import StandIns
+from tests.emulators.stand_ins import COSMOS, StandIns
 from tests.kubernetes.e2e.relay import Relay
 
 DATABASE = "flowcraft-db"
@@ -97,24 +97,27 @@ class Line:
     """The same services through relays that can be cut: for those who take `connections`."""
 
     def __init__(self, host: str, connections: StandIns) -> None:
-        given = connections.environment
-        self._relays: list[Relay] = []
-        self.connections = StandIns(*(self._through(host, text) for text in given.values()))
+        self._relays: dict[str, Relay] = {}
+        through = {name: self._through(host, name, text) for name, text in connections.environment.items()}
+        self.connections = StandIns(*through.values())
 
     def cut(self) -> None:
         """Make the services unreachable."""
-        for relay in self._relays:
+        for relay in self._relays.values():
             relay.cut()
 
     def mend(self) -> None:
         """Make them reachable again."""
-        for relay in self._relays:
+        for relay in self._relays.values():
             relay.mend()
 
-    def _through(self, host: str, connection: str) -> str:
+    def bytes_asked_of_cosmos(self) -> int:
+        """What clients have sent to Cosmos DB so far."""
+        return self._relays[COSMOS].bytes_asked
+
+    def _through(self, host: str, name: str, connection: str) -> str:
         def relayed(port: re.Match[str]) -> str:
-            relay = Relay(host, int(port.group(1)))
-            self._relays.append(relay)
+            relay = self._relays[name] = Relay(host, int(port.group(1)))
             return f":{relay.port}"
 
         return _PORT.sub(relayed, connection)

@@ -20,6 +20,8 @@ class Relay:
         self._guard = threading.Lock()
         self._listener: socket.socket | None = None
         self.port = 0
+        self.bytes_asked = 0
+        """What clients have sent so far: nothing more is sent when nobody asks for anything."""
         self.mend()
 
     def mend(self) -> None:
@@ -61,11 +63,14 @@ class Relay:
                 _end(server)
                 return
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._pump, args=(source, sink, sink is server), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
+                if asks:
+                    with self._guard:
+                        self.bytes_asked += len(data)
                 sink.sendall(data)
         for each in (source, sink):
             _end(each)
