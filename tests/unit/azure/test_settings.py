@@ -103,6 +103,13 @@ def test_no_secret_is_in_an_error() -> None:
     assert "c2VjcmV0" not in str(caught.value)
 
 
+def test_no_secret_is_in_the_settings_text() -> None:
+    shown = repr(AzureSettings.from_environment(SEED))
+    assert "c2VjcmV0" not in shown
+    assert "secret" not in shown
+    assert "shop.documents.azure.com" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "url"),
     [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -41,7 +41,7 @@ class AzureSettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AzureSettings:
-    """The services of one queue.
+    """The services of one queue. Its text shows no secret.
 
     Attributes:
         queue: Name of the queue; its poison queue is ``<queue>-poison``.
@@ -59,11 +59,11 @@ class AzureSettings:
     """
 
     queue: str
-    queue_connection_string: str = ""
+    queue_connection_string: str = field(default="", repr=False)
     queue_account_url: str = ""
     cosmos_endpoint: str = ""
-    cosmos_key: str = ""
-    redis_url: str = ""
+    cosmos_key: str = field(default="", repr=False)
+    redis_url: str = field(default="", repr=False)
     redis_cluster: bool = False
     cosmos_database: str = DEFAULT_DATABASE
     cosmos_context_container: str = DEFAULT_CONTEXT_CONTAINER
