@@ -108,7 +108,7 @@ async def _azure(stand_ins: StandIns, queue_name: str) -> AsyncIterator[BackendU
     settings = AzureSettings.from_environment({**os.environ, **stand_ins.environment}, queue_name)
     await provision(settings)
     clock = RealClock()
-    async with open_azure(settings, clock, random.Random(7)) as backend:
+    async with open_azure(settings, clock, random.Random(7)) as backend:  # noqa: S311
         yield BackendUnderTest(
             queue_name=queue_name,
             queue=backend.queue,
