@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,8 @@ from flowcraft_operator.kube.resources import WORKFLOW_RUNS
 from flowcraft_operator.wiring import AzureBackends
 
 pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(400)]
+
+_log = logging.getLogger(__name__)
 
 RUNS = int(os.environ.get("FLOWCRAFT_SCALE_RUNS", "5000"))
 AT_ONCE = 48
@@ -56,6 +59,7 @@ def _manifest(namespace: str, number: int, finalizers: list[str]) -> dict[str, A
             "poolRef": {"name": "orders"},
             "blueprint": {"name": "order", "version": "1"},
             "input": {"amount": number, "note": "x" * 200},
+            "suspend": True,
         },
     }
 
@@ -123,8 +127,8 @@ async def test_at_rest_among_finished_runs_it_writes_and_reads_nothing(scene: Sc
     await asyncio.sleep(30)  # rest is what is measured
 
     after = _cost(operator)
-    print(
-        f"\ncaught up after {caught_up_s:.1f} s, {operator.memory_mb():.0f} MB, at rest {before} -> {after}"
+    _log.info(
+        f"caught up after {caught_up_s:.1f} s, {operator.memory_mb():.0f} MB, at rest {before} -> {after}"
     )
     assert after == before
     assert operator.memory_mb() < MEMORY_MB
@@ -156,8 +160,8 @@ async def test_it_catches_up_with_active_runs(scene: Scene) -> None:
     scene.pool(scaling={"maxReplicas": 1})
     first = scene.operator(FLOWCRAFT_STATUS_POLL_S="5")
     await until("all statuses are told", lambda: _told(first), timeout_s=200)
-    print(
-        f"\n{RUNS} statuses written with {first.cpu_s():.1f} s of processor time, {first.memory_mb():.0f} MB"
+    _log.info(
+        f"{RUNS} statuses written with {first.cpu_s():.1f} s of processor time, {first.memory_mb():.0f} MB"
     )
     first.stop()
 
@@ -165,7 +169,7 @@ async def test_it_catches_up_with_active_runs(scene: Scene) -> None:
     operator = scene.operator(FLOWCRAFT_STATUS_POLL_S="5")
     await until("all headers are read", lambda: _told(operator), timeout_s=60)
     caught_up_s, used_s = time.monotonic() - started, operator.cpu_s()
-    print(
+    _log.info(
         f"caught up with {RUNS} after {caught_up_s:.1f} s, {used_s:.1f} s used, {operator.memory_mb():.0f} MB"
     )
     assert operator.memory_mb() < MEMORY_MB

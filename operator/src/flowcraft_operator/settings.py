@@ -42,6 +42,7 @@ class OperatorSettings:
         run_workers: WorkflowRuns that are worked on at once.
         status_poll_s: Seconds between looks at changed run headers, while runs are active.
         status_sweep_s: Seconds between looks at every active run's header.
+        deletion_grace_s: Seconds that the deletion of a run waits for its backend to take the cancellation.
         quiet_reconciliation_s: Seconds between reconciliations of a pool in which nothing is going on.
         log_level: The least important messages that are logged.
         log_format: `json`, or `text` for people.
@@ -53,6 +54,7 @@ class OperatorSettings:
     run_workers: int = 16
     status_poll_s: float = 5.0
     status_sweep_s: float = 60.0
+    deletion_grace_s: float = 60.0
     quiet_reconciliation_s: float = 3600.0
     log_level: str = "INFO"
     log_format: str = "json"
@@ -72,6 +74,7 @@ class OperatorSettings:
             run_workers=int(reader.number("FLOWCRAFT_RUN_WORKERS", 16, 1, 256)),
             status_poll_s=reader.number("FLOWCRAFT_STATUS_POLL_S", 5.0, 0.1, 3600),
             status_sweep_s=reader.number("FLOWCRAFT_STATUS_SWEEP_S", 60.0, 1, 3600),
+            deletion_grace_s=reader.number("FLOWCRAFT_DELETION_GRACE_S", 60.0, 0, 3600),
             quiet_reconciliation_s=reader.number("FLOWCRAFT_QUIET_RECONCILIATION_S", 3600.0, 1, 86_400),
             log_level=reader.choice("FLOWCRAFT_LOG_LEVEL", "INFO", LOG_LEVELS),
             log_format=reader.choice("FLOWCRAFT_LOG_FORMAT", "json", LOG_FORMATS),

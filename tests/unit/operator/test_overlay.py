@@ -19,7 +19,7 @@ BASE: dict[str, Any] = {
                 {"name": "B", "value": "b"},
             ],
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+            "volumeMounts": [{"name": "tmp", "mountPath": "/data"}],
         }
     ],
     "volumes": [{"name": "tmp", "emptyDir": {}}],

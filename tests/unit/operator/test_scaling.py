@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,7 +59,7 @@ def test_delayed_messages_need_no_worker() -> None:
     assert plan_replicas(spec(), depth(0, 0, delayed=5000), 0, ScalingMemory(), NOW).replicas == 0
 
 
-def after(looks: list[tuple[float, QueueMeasurement]], current: int, pool: WorkerPoolSpec) -> list[int]:
+def after(looks: Sequence[tuple[float, QueueMeasurement]], current: int, pool: WorkerPoolSpec) -> list[int]:
     """The number of workers after each look; seconds from the beginning and what is seen then."""
     memory, replicas = ScalingMemory(), []
     for second, seen in looks:

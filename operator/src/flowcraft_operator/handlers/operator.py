@@ -49,7 +49,7 @@ class Operator:
             events,
             self.pools,
             self.clock,
-            workers=settings.run_workers,
+            settings,
             failed=self.metrics.failed,
         )
         self.pools.runs = self.runs

@@ -33,7 +33,7 @@ def registry_of(make: Callable[[], Operator], log_in: Login) -> kopf.OperatorReg
     def log_in_to_kubernetes(**_: Any) -> kopf.ConnectionInfo | None:
         return log_in()
 
-    @kopf.on.startup(registry=registry)
+    @kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         operator = make()
         configure(settings, clusterwide=not operator.settings.watch_namespaces)

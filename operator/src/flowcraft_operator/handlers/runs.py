@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import orjson
@@ -36,6 +36,7 @@ from flowcraft_operator.kube.events import Event, EventRecorder, Subject
 from flowcraft_operator.kube.resources import WORKFLOW_RUNS
 from flowcraft_operator.planning.run import RunFacts, RunPlan, plan_run
 from flowcraft_operator.planning.run_steps import AddFinalizer, ReadHeader, RemoveFinalizer, Step
+from flowcraft_operator.settings import OperatorSettings
 
 MAX_STEPS: Final = 120
 """Steps of one handling: as many as a run has decisions, and some."""
@@ -80,18 +81,21 @@ class Runs:
         events: EventRecorder,
         pools: Pools,
         clock: Clock,
+        settings: OperatorSettings,
         *,
-        workers: int,
         failed: Any,
     ) -> None:
         self._kube = kube
         self._events = events
         self._pools = pools
         self._clock = clock
+        self._deletion_grace = timedelta(seconds=settings.deletion_grace_s)
         self._records: dict[Key, RunRecord] = {}
         self._by_pool: dict[Key, dict[str, RunRecord]] = {}
         self._verbs = RunVerbs(kube, pools, clock)
-        self.queue: WorkQueue[Key] = WorkQueue("runs", self._handle, workers=workers, failed=failed)
+        self.queue: WorkQueue[Key] = WorkQueue(
+            "runs", self._handle, workers=settings.run_workers, failed=failed
+        )
 
     def observe(self, event_type: str | None, body: Mapping[str, Any]) -> None:
         """Take an event of the watch: cheap, and nothing at all for a run that is settled."""
@@ -206,6 +210,7 @@ class Runs:
             decided=record.decided,
             drift=record.drift if record.compared == run.metadata.generation else None,
             written_at=record.written_at,
+            deletion_grace=self._deletion_grace,
         )
 
     async def _compare(self, record: RunRecord, run: WorkflowRun, body: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ from flowcraft_operator.planning.run_steps import (
 from flowcraft_operator.planning.run_writing import run_notices, write_due_at
 
 DELETION_GRACE: Final = timedelta(seconds=60)
-"""How long a deletion waits for an unreachable backend to take the cancellation."""
+"""How long a deletion waits for an unreachable backend to take the cancellation, by default."""
 LOST_AFTER: Final = timedelta(seconds=60)
 """How long the facts of an accepted run must have been gone until they count as lost."""
 DECIDE_AGAIN_AFTER: Final = timedelta(seconds=60)
@@ -67,6 +67,7 @@ class RunFacts:
         decided: Node keys that were decided by this process, and when.
         drift: What of the spec differs from what the run pinned, where that was compared.
         written_at: When the status was written last by this process.
+        deletion_grace: How long a deletion may wait for the backend.
     """
 
     run_id: str
@@ -82,6 +83,7 @@ class RunFacts:
     decided: Mapping[str, datetime] = field(default_factory=dict)
     drift: RunObstacle | None = None
     written_at: datetime | None = None
+    deletion_grace: timedelta = DELETION_GRACE
 
     @property
     def accepted(self) -> bool:
@@ -261,11 +263,11 @@ def _plan_deletion(header: HeaderDocument | None, facts: RunFacts, now: datetime
         return RunPlan(step=RemoveFinalizer())
     if facts.pool_problem is None and facts.failure is None:
         return RunPlan(step=ReadHeader() if header is None else Cancel())
-    if facts.deleting_since is not None and now - facts.deleting_since >= DELETION_GRACE:
+    if facts.deleting_since is not None and now - facts.deleting_since >= facts.deletion_grace:
         cause = facts.pool_problem or facts.failure
         message = (
             f"The run {facts.run_id} may go on in the backend: its cancellation could not be delivered "
-            f"within {DELETION_GRACE.total_seconds():.0f} s ({cause.message if cause else 'no answer'})"
+            f"within {facts.deletion_grace.total_seconds():.0f} s ({cause.message if cause else 'no answer'})"
         )
         return RunPlan(step=RemoveFinalizer(), notices=(Notice("CancelNotDelivered", message, "Warning"),))
     return RunPlan(look_again_s=DELETION_RECHECK_S)
