@@ -32,6 +32,7 @@ MAX_VALUES: Final = 100_000
 MAX_STEPS: Final = 2_000_000
 """What a macro's body may be evaluated how often, list copies counted; about half a second."""
 
+_POSITION: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _PATH: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*(?:\.[A-Za-z0-9_$]+)*")
 _LITERALS: Final = frozenset({"true", "false", "null"})
 _PLACE: Final = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
@@ -189,12 +190,12 @@ def _reason(error: Exception) -> str:
 
 
 def _property(scope: Any, path: Path) -> Any:
-    """Upstream's reading of a path: fields, list positions, lengths; null once something is missing."""
+    """Upstream's reading of a path: fields, positions, lengths; null once something is missing."""
     value = scope
     for segment in path:
         if isinstance(value, Mapping):
             value = value.get(segment)
-        elif isinstance(value, list | tuple) and segment.isdecimal() and len(segment) < 10:
+        elif isinstance(value, list | tuple | str) and _POSITION.fullmatch(segment):
             value = value[int(segment)] if int(segment) < len(value) else None
         elif isinstance(value, list | tuple | str) and segment == "length":
             value = len(value)
