@@ -97,6 +97,8 @@ class Job:
         if self._custody.unexplained > self._services.settings.max_deliveries:
             await self._too_often(message)
             return
+        if message.alarm:  # the header lists what waits: what is remembered may be from before it was listed
+            self._opener.runs.changed(message.run_id)
         run = await self._open(message)
         if run is None:
             return
@@ -180,7 +182,7 @@ class Job:
         routed = await router.route(turned.wave)
         turn.seen(router.session)
         self._custody.ledger.resolved += routed.skipped
-        if routed.ended and not routed.ready:
+        if routed.ended:  # every node key is resolved: joins that say "ready" again were answered before
             run.stored = await publish_completed(
                 self._services, run.stored, run.plan, run.records, turn.session
             )
