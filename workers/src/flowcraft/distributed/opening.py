@@ -15,7 +15,6 @@ from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import BlueprintError
-from flowcraft.linter import require_valid
 from flowcraft.ports import Stored
 from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
 
@@ -116,7 +115,7 @@ class Opener:
         if blueprint is None:
             return await self._block(stored, blueprint_id)
         try:
-            require_valid(blueprint, self.services.catalog.registry)
+            self.plans.require_valid(blueprint, self.services.catalog.registry)
         except BlueprintError as error:
             return await self._invalid(stored, error)
         return await self._pin_known(stored, blueprint)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
+
+import orjson
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.engine.plan import Plan
+from flowcraft.implementation import Registry
+from flowcraft.linter import require_valid
 from flowcraft.ports import FactStore
 from flowcraft_api.wire import HeaderDocument
 
@@ -21,11 +26,16 @@ async def pin(
 ) -> HeaderDocument:
     """The header with the blueprint pinned; a large snapshot is written as an item of its own first."""
     snapshot_ref = ""
-    if len(blueprint.to_json()) > INLINE_BYTES:
+    if _is_large(blueprint):
         snapshot_ref = await facts.write_snapshot(
             document["runId"], blueprint.content_hash, blueprint.to_dict()
         )
     return headers.pinned(document, blueprint, now, queue=queue, snapshot_ref=snapshot_ref)
+
+
+@lru_cache(maxsize=256)
+def _is_large(blueprint: Blueprint) -> bool:
+    return len(orjson.dumps(blueprint.to_dict())) > INLINE_BYTES
 
 
 class Plans:
@@ -33,6 +43,7 @@ class Plans:
 
     def __init__(self, size: int = 128) -> None:
         self._size = size
+        self._valid: set[str] = set()
         self._plans: OrderedDict[str, Plan] = OrderedDict()
 
     async def of(self, facts: FactStore, header: HeaderDocument) -> Plan:
@@ -53,6 +64,16 @@ class Plans:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(content_hash)
         return plan
+
+    def require_valid(self, blueprint: Blueprint, registry: Registry) -> None:
+        """Refuse a blueprint with mistakes; one that was found valid is not looked at again.
+
+        Raises:
+            BlueprintError: it has mistakes, or a node without implementation.
+        """
+        if blueprint.content_hash not in self._valid:
+            require_valid(blueprint, registry)
+            self._valid.add(blueprint.content_hash)
 
     def keep(self, blueprint: Blueprint) -> Plan:
         """The plan of a blueprint that was just pinned."""

@@ -126,14 +126,15 @@ class Turn:
             return await self._failed(act, outcome.error, outcome.attempts)
         if isinstance(outcome, RetryLater):
             wake_at = later(self._services.clock.now(), outcome.delay_s)
-            record = self._awaiting(act, "retry", wake_at)
-            record = replace(record, attempt=outcome.attempts, error=outcome.error.to_dict())
+            record = self._awaiting(
+                act, "retry", wake_at, attempt=outcome.attempts, error=outcome.error.to_dict()
+            )
             return await self._recorder.commit(record, replaces=act.own)
         return None
 
     # ---- records ----
 
-    def _record(self, act: _Act, status: RecordStatus) -> NodeRecord:
+    def _record(self, act: _Act, status: RecordStatus, **facts: Any) -> NodeRecord:
         plan = self._run.plan
         sources = (plan.edges[position].source for position in plan.nodes[act.key].incoming)
         known = act.facts.records
@@ -145,10 +146,11 @@ class Turn:
             worker=self._services.worker_id,
             delivery=self._token,
             seq=1 + max((known[source].seq for source in sources if source in known), default=0),
+            **facts,
         )
 
-    def _awaiting(self, act: _Act, kind: AwaitKind, wake_at: str | None) -> NodeRecord:
-        return replace(self._record(act, "awaiting"), kind=kind, wake_at=wake_at)
+    def _awaiting(self, act: _Act, kind: AwaitKind, wake_at: str | None, **facts: Any) -> NodeRecord:
+        return self._record(act, "awaiting", kind=kind, wake_at=wake_at, **facts)
 
     async def _completed(
         self, act: _Act, result: NodeResult, writes: Mapping[str, Any], attempts: int
@@ -158,8 +160,9 @@ class Turn:
             taken, values = choose_edges(self._run.plan, act.key, result, facts, self._services.evaluator)
         except EvaluationError as error:
             return await self._failed(act, ErrorDetail.of(error), attempts)
-        record = replace(
-            self._record(act, "completed"),
+        record = self._record(
+            act,
+            "completed",
             output=result.output,
             action=result.action,
             taken=taken,
@@ -179,8 +182,9 @@ class Turn:
             return await self._failed(act, detail, attempts)
 
     async def _failed(self, act: _Act, error: ErrorDetail, attempts: int) -> Turned:
-        record = replace(
-            self._record(act, "failed"),
+        record = self._record(
+            act,
+            "failed",
             error=error.to_dict(),
             attempt=attempts,
             finished_at=iso(self._services.clock.now()),
