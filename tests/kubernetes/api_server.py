@@ -24,7 +24,7 @@ def find_program(name: str) -> str | None:
     given = os.environ.get("FLOWCRAFT_KUBE_PROGRAMS")
     cache = Path(os.environ.get("FLOWCRAFT_CACHE") or Path.home() / ".cache" / "flowcraft")
     folders = [Path(given)] if given else []
-    folders += sorted(cache.glob("cluster/bin-*"), key=lambda each: each.stat().st_mtime, reverse=True)
+    folders += sorted(cache.glob("programs-*"), key=lambda each: each.stat().st_mtime, reverse=True)
     for folder in folders:
         if (folder / name).exists():
             return str(folder / name)
