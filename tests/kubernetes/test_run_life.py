@@ -69,10 +69,10 @@ async def test_a_decision_given_early_waits_for_its_node(scene: Scene) -> None:
     scene.operator()
     scene.worker(f"{scene.namespace}-orders")
     scene.pool()
-    decision = {"nodeKey": "approve", "action": "approved", "output": {"by": "ada", "note": None}}
+    decision = {"nodeKey": "approve", "action": "approved", "output": {"by": "ada"}}
     scene.run("large", input={"amount": 2000}, decisions=[decision])
     run = await scene.phase("large", "Succeeded")
-    assert run["status"]["output"]["ship"]["after"] == {"by": "ada", "note": None}
+    assert run["status"]["output"]["ship"]["after"] == {"by": "ada"}
     assert "Decided" in scene.events("large")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -278,3 +278,8 @@ class WorkflowRunStatus(StatusModel):
         default_factory=list, max_length=MAX_LISTED, json_schema_extra={"x-kubernetes-list-type": "atomic"}
     )
     """The nodes that failed, at most 20 of them."""
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON form that is written to the API server; a null within the output is a part of it."""
+        document = super().to_document()
+        return document if self.output is None else document | {"output": self.output}
