@@ -15,9 +15,9 @@ from flowcraft_azure.count import (
     COSMOS,
     QUEUE,
     RequestCounter,
-    counting_connection,
 )
 from flowcraft_azure.queue import POISON_SUFFIX
+from flowcraft_azure.redis_connection import lean
 from flowcraft_azure.settings import AzureSettings, AzureSettingsError, is_emulator
 from flowcraft_azure.transport import Transport
 
@@ -117,6 +117,5 @@ def redis_client(settings: AzureSettings, counter: RequestCounter | None = None)
         pool = ConnectionPool.from_url(settings.redis_url, **options)
     except ValueError as error:
         raise AzureSettingsError(f"the address of Redis: {error}") from None
-    if counter is not None:
-        pool.connection_class = counting_connection(pool.connection_class, counter)
+    pool.connection_class = lean(pool.connection_class, counter)
     return Redis.from_pool(pool)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
-
-from redis.asyncio.connection import AbstractConnection
 
 from flowcraft_azure import scripts
 
@@ -82,15 +80,3 @@ def redis_operation(command: bytes | str | Iterable[bytes]) -> str:
     if name == "EVALSHA" and len(words) > 4:
         return _SCRIPTS.get(words[4], name)
     return name
-
-
-def counting_connection(kind: type[AbstractConnection], counter: RequestCounter) -> type[AbstractConnection]:
-    """A connection class that counts round trips: one a message, a pipeline being one message."""
-
-    class CountingConnection(kind):  # type: ignore[misc, valid-type]
-        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            packed = command if isinstance(command, bytes | str) else list(command)
-            counter.add(REDIS, redis_operation(packed))
-            await super().send_packed_command(packed, check_health)
-
-    return CountingConnection

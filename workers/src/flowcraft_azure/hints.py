@@ -56,8 +56,10 @@ class Texts:
                     await self._pubsub.subscribe(self._channel)
                 message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=CHECK_S)
             except (RedisError, OSError):
+                _require_wanted()
                 await self._pause()
                 continue
+            _require_wanted()
             self._pause_s = RECONNECT_MIN_S
             if message is not None:
                 text = message["data"]
@@ -68,3 +70,10 @@ class Texts:
         if not self._closed:
             await asyncio.sleep(self._pause_s * self._random.uniform(0.5, 1.0))
             self._pause_s = min(self._pause_s * 2, RECONNECT_MAX_S)
+
+
+def _require_wanted() -> None:
+    """End the task if it was cancelled: Python 3.11's ``wait_for``, inside the client, may swallow that."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -96,9 +96,7 @@ class Worker:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await _ended(self._loops)
         await self._report(0, ttl_s=0.0)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stopped.set()
@@ -291,3 +289,15 @@ class Worker:
 
     def _jittered(self, seconds: float) -> float:
         return seconds * (0.75 + self._services.random.random() / 2)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: in Python 3.11 `wait_for`, inside a client, may swallow a cancellation."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=1.0)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # told by `wait`, or of no use any more
