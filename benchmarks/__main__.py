@@ -24,9 +24,9 @@ from benchmarks.table import table, targets
 from benchmarks.workflows import WORKFLOWS
 
 AZURE: Final = (
-    (Load("linear5", 60, 32), 9),
-    (Load("fan8", 30, 16), 9),
-    (Load("wide1000", 1, 1), 4),
+    (Load("linear5", 40, 32), 15),
+    (Load("fan8", 20, 16), 15),
+    (Load("wide1000", 1, 1), 5),
 )
 """Loads on the stand-ins, and how often each contestant runs them."""
 EMBEDDED: Final = (

@@ -73,6 +73,7 @@ class BareContestant:
 
     async def lap(self, load: Load) -> Lap:
         """Start the runs and carry out their messages until the last has ended."""
+        self._runs.clear()
         polling = asyncio.create_task(self._poll())
         try:
             await self._all(polling, WARM_UP)
@@ -152,7 +153,10 @@ class BareContestant:
 
     async def _job(self, message: QueueMessage) -> None:
         said = orjson.loads(message.content)
-        run = self._runs[said["runId"]]
+        run = self._runs.get(said["runId"])
+        if run is None:  # of a lap that was given up
+            await self._clients.queue.delete_message(message.id, message.pop_receipt)
+            return
         token = f"{random.getrandbits(64):016x}"
         node = said.get("nodeId") or run.workflow.first
         if "nodeId" not in said:

@@ -65,7 +65,7 @@ class Lap:
         return cls(**document)
 
 
-WARM_UP: Final = Load("linear5", 1, 1)
+WARM_UP: Final = Load("fan8", 4, 4)
 """Run before each lap, off the clock: connections, subscriptions and scripts are there then."""
 
 
