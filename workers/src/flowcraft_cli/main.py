@@ -80,6 +80,9 @@ def run_command(arguments: Sequence[str]) -> int:
         sys.stderr.close()  # whoever read the output has gone: nothing to tell, and nobody to tell it to
         return OK
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            note(error.format_message())
+            return REFUSED
         context = getattr(error, "ctx", None)
         place = context.command_path if context else "flowcraft"
         note(f"{place}: {error.format_message().rstrip('.')}; see `{place} --help`")
@@ -89,14 +92,20 @@ def run_command(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from importlib.metadata import version as version_of
 
         sys.stdout.write(f"flowcraft {version_of('flowcraft-runtime')}\n")
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """What comes before every command; the help is that of the program."""
 
 
 def _examples(lines: Sequence[str]) -> str:
