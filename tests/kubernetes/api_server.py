@@ -19,8 +19,15 @@ TOKEN = "t0ken"
 START_TIMEOUT_S = 60.0
 
 
-def find_program(name: str) -> str | None:
-    """The path of a Kubernetes program or of helm; None if there is none on this machine."""
+def find_program(name: str, variable: str = "") -> str | None:
+    """The path of a Kubernetes program or of helm; None if there is none on this machine.
+
+    Args:
+        name: Of the program.
+        variable: Holds its path, where it is set.
+    """
+    if variable and os.environ.get(variable):
+        return os.environ[variable]
     given = os.environ.get("FLOWCRAFT_KUBE_PROGRAMS")
     cache = Path(os.environ.get("FLOWCRAFT_CACHE") or Path.home() / ".cache" / "flowcraft")
     folders = [Path(given)] if given else []
