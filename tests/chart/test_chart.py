@@ -15,9 +15,12 @@ from flowcraft_operator.kube.resources import Resource
 from flowcraft_operator.manifests.backend_sources import BACKEND_SETTINGS
 from flowcraft_operator.settings import OperatorSettings
 
-pytestmark = pytest.mark.skipif(
-    helm() is None, reason="no helm: `make cluster` builds it once; or set FLOWCRAFT_HELM"
-)
+pytestmark = [
+    pytest.mark.cluster,  # where helm is: `make e2e` builds it with the cluster
+    pytest.mark.skipif(
+        helm() is None, reason="no helm: `make cluster` builds it once; or set FLOWCRAFT_HELM"
+    ),
+]
 
 BACKEND: dict[str, Any] = {
     "queue": {"connectionString": "AccountName=a;AccountKey=secret-one"},
