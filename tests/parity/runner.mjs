@@ -1,0 +1,47 @@
+// Runs blueprints with the original runtime, in memory. Reads one case a line on stdin, writes one result a line.
+//
+// A case is {blueprint, input}. Every node uses "act", whose behaviour is in the node's params; what it does is told
+// in behaviour.py, which does the same on the other side.
+
+import { createInterface } from 'node:readline'
+import { FlowcraftError, FlowRuntime } from 'flowcraft'
+
+console.error = () => {} // the runtime tells there of expressions that it does not understand
+
+const act = trace => async ({ input, params, context }) => {
+  const { node, fails, fatal, output, action, set, deletes } = params
+  trace.calls.push([node, plain(input)])
+  trace.seen[node] = (trace.seen[node] ?? 0) + 1
+  if (fatal) throw new FlowcraftError(`${node} gives up`, { isFatal: true })
+  if (trace.seen[node] <= (fails ?? 0)) throw new Error(`${node} fails`)
+  for (const [key, value] of Object.entries(set ?? {})) await context.set(key, value)
+  for (const key of deletes ?? []) await context.delete(key)
+  return { output: output === 'input' ? input : output.value, action }
+}
+
+// A copy as JSON has it; what is undefined is null, so that both sides say the same.
+const plain = value => JSON.parse(JSON.stringify(value ?? null, (_, item) => (item === undefined ? null : item)))
+
+async function run({ blueprint, input }) {
+  const trace = { calls: [], seen: {} }
+  const runtime = new FlowRuntime({ registry: { act: act(trace) } })
+  const result = await runtime.run(blueprint, input, { concurrency: 16 })
+  const outputs = {}
+  const keys = {}
+  for (const [key, value] of Object.entries(result.context)) {
+    if (key.startsWith('_outputs.')) outputs[key.slice('_outputs.'.length)] = plain(value)
+    else if (!key.startsWith('_')) keys[key] = plain(value)
+  }
+  const failed = (result.errors ?? []).map(error => error.nodeId)
+  return { status: result.status, calls: trace.calls, outputs, keys, failed }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  let answer
+  try {
+    answer = await run(JSON.parse(line))
+  } catch (error) {
+    answer = { status: 'thrown', message: String(error?.message ?? error), calls: [], outputs: {}, keys: {}, failed: [] }
+  }
+  process.stdout.write(JSON.stringify(answer) + '\n')
+}
