@@ -21,6 +21,11 @@ def refusal(scene: Scene, manifest: dict[str, object], *options: str) -> str:
     return str(refused.value)
 
 
+def blueprint(nodes: list[dict[str, str]], edges: list[dict[str, str]]) -> dict[str, object]:
+    """A blueprint as the original writes it."""
+    return {"id": "own", "nodes": nodes, "edges": edges, "metadata": {"version": "1"}}
+
+
 def test_run_waits_for_its_pool_and_goes_on_when_it_appears(scene: Scene) -> None:
     scene.run("early", seconds=0)
     waiting = scene.wait_reason("workflowrun/early", "Accepted", "PoolNotFound")
@@ -144,3 +149,41 @@ def test_garbage_message_goes_to_the_poison_queue_with_its_reason(chores: Scene,
 
     (found,) = until("the message in the poison queue", poisoned)
     assert found["reason"]
+
+
+def test_blueprint_that_cannot_work_fails_its_run_with_what_is_wrong(chores: Scene) -> None:
+    nodes = [{"id": "only", "uses": "chore"}]
+    chores.run("dangling", blueprint={"inline": blueprint(nodes, [{"source": "only", "target": "nowhere"}])})
+    circle = [{"source": "a", "target": "b"}, {"source": "b", "target": "a"}]
+    both = [{"id": "a", "uses": "chore"}, {"id": "b", "uses": "chore"}]
+    chores.run("circular", blueprint={"inline": blueprint(both, circle)})
+
+    for name, wrong in (("dangling", "nowhere"), ("circular", "start")):
+        chores.wait_phase(name, "Failed")
+        summary = chores.condition(f"workflowrun/{name}", "Succeeded")
+        assert summary["reason"] == "BlueprintInvalid"
+        assert wrong in summary["message"]
+
+
+def test_node_without_implementation_is_visible(chores: Scene) -> None:
+    chores.run("unmade", blueprint={"inline": blueprint([{"id": "only", "uses": "nobody"}], [])})
+
+    def reason() -> str | None:
+        found = chores.condition("workflowrun/unmade", "Succeeded").get("reason")
+        return found if found not in {None, "Pending", "Running"} else None
+
+    until("a reason on the run", reason)
+    assert "nobody" in chores.condition("workflowrun/unmade", "Succeeded")["message"]
+    chores.kubectl("delete", "workflowrun", "unmade", "--timeout=20s")
+
+
+def test_younger_pool_of_a_queue_that_has_one_is_not_ready(scene: Scene) -> None:
+    scene.pool("elder")
+    scene.wait("flowcraftworkerpool/elder", "condition=Ready")
+
+    scene.apply(chores_pool("younger", backend={"queue": {"name": scene.queue("elder")}}))
+
+    ready = scene.wait_reason("flowcraftworkerpool/younger", "Ready", "QueueConflict")
+    assert ready["status"] == "False"
+    assert "elder" in ready["message"]
+    assert scene.condition("flowcraftworkerpool/elder", "Ready")["status"] == "True"

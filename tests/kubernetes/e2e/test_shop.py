@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.cluster.local_cluster import until
 from tests.kubernetes.e2e.scene import SHOP, Scene, example
@@ -48,12 +50,45 @@ def test_orders_take_every_way_through_the_flow(shop: Scene) -> None:
     assert "the amount must not be negative" in summary["message"]
     assert shop.condition("workflowrun/order-1004", "Finished")["status"] == "True"
 
+    # A pool whose runs all wait needs no worker; the decision brings one back.
+    shop.wait("flowcraftworkerpool/orders", "jsonpath={.status.replicas}=0")
+    _, row = shop.table("workflowruns", "order-1003")
+    assert row[:5] == ["order-1003", "orders", "order", "Awaiting", "2/4"]
     decision = {"nodeKey": "approve", "action": "approved", "output": {"by": "ada"}}
     shop.patch("order-1003", decisions=[decision])
 
     approved = shop.wait_phase("order-1003", "Succeeded")
     assert approved["output"]["ship"]["after"] == {"by": "ada"}
     assert approved["progress"] == "4/4"
+
+
+def test_kubectl_scale_sets_how_many_workers_stay(shop: Scene) -> None:
+    pool = "flowcraftworkerpool/orders"
+
+    shop.kubectl("scale", pool, "--replicas=2")
+    shop.wait(pool, "jsonpath={.status.readyReplicas}=2")
+    shop.kubectl("scale", pool, "--replicas=0")
+
+    shop.wait(pool, "jsonpath={.status.replicas}=0")
+
+
+def test_blueprint_may_come_with_the_run_or_from_a_config_map(shop: Scene) -> None:
+    own = {"id": "refund-only", "nodes": [{"id": "refund", "uses": "refund"}], "edges": [], "metadata": {}}
+    data = {"refund.json": json.dumps(own)}
+    shop.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "blueprints"}, "data": data})
+    sources = {
+        "inline": {"inline": own},
+        "kept": {"configMapRef": {"name": "blueprints", "key": "refund.json"}},
+    }
+
+    for name, source in sources.items():
+        (order,) = example("run.yaml")
+        order["metadata"]["name"] = f"order-{name}"
+        order["spec"] |= {"blueprint": source, "input": {"paid": 7}}
+        shop.apply(order)
+
+    for name in sources:
+        assert shop.wait_phase(f"order-{name}", "Succeeded")["output"] == {"refund": {"refunded": 7}}
 
 
 def test_decision_given_early_waits_for_its_node(shop: Scene) -> None:
