@@ -16,6 +16,7 @@ from flowcraft.distributed.header import RefusedError, RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.repair import hint, repair
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.ports import (
     Clock,
     Commit,
@@ -131,6 +132,7 @@ class Client:
         stored = await self._read(run_id)
         decision = {"action": action, "output": output}
         loaded = await self.facts.load(run_id, nodes=[node_key])
+        session = loaded.session
         waiting = loaded.records.get(node_key)
         if waiting is not None and waiting.record.decision is not None:
             _same_decision(waiting.record, decision)
@@ -144,12 +146,10 @@ class Client:
         else:
             if headers.is_terminal(stored.document):
                 raise RefusedError(f"the run has already {stored.document['status']}; nothing waits in it")
-            await self._decide(
-                run_id, waiting.record, replace(waiting.record, decision=decision), waiting.etag
-            )
+            session = await self._decide(run_id, waiting, decision)
         if not headers.is_terminal(stored.document):
             blueprint_id = stored.document.get("blueprintId", "")
-            await self.queue.send(Message(run_id, blueprint_id, node_key, alarm=True).to_body())
+            await self.queue.send(Message(run_id, blueprint_id, node_key, session, alarm=True).to_body())
             await hint(self, f"+{run_id}")
 
     async def header(self, run_id: str) -> HeaderDocument:
@@ -214,12 +214,21 @@ class Client:
             f"the header of run {run_id} changed {MAX_REPLACE_TRIES} times meanwhile"
         )
 
-    async def _decide(self, run_id: str, before: NodeRecord, after: NodeRecord, etag: str) -> None:
+    async def _decide(self, run_id: str, waiting: StoredRecord, decision: Mapping[str, Any]) -> str:
+        """Commit a decision; the token of whoever reads after it."""
+        key, after = waiting.record.key, replace(waiting.record, decision=decision)
         try:
-            await self.facts.commit(run_id, Commit(replace=(StoredRecord(before, etag), after)))
+            return await self.facts.commit(run_id, Commit(replace=(waiting, after)))
         except PreconditionFailedError:
-            loaded = await self.facts.load(run_id, nodes=[before.key])
-            _same_decision(loaded.records[before.key].record, dict(after.decision or {}))
+            pass  # somebody else decided, or an earlier call of this one that was not answered
+        for delay_s in (0.0, *STALE_DELAYS_S):
+            await self.clock.sleep(delay_s)
+            loaded = await self.facts.load(run_id, nodes=[key])
+            found = loaded.records.get(key)
+            if found is not None and found.etag != waiting.etag:
+                _same_decision(found.record, decision)
+                return loaded.session
+        raise RefusedError(f"node {key} was just changed; decide again", retryable=True)
 
 
 def _same_decision(record: NodeRecord, decision: Mapping[str, Any]) -> None:

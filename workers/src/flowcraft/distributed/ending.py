@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 import orjson
 
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue, Stored
-from flowcraft.ports.errors import PreconditionFailedError
+from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import NodeErrorDocument
 
@@ -55,23 +56,39 @@ def terminal_nodes(plan: Plan) -> tuple[str, ...]:
 async def publish_completed(
     ports: Ports, stored: Stored, plan: Plan, known: Mapping[str, NodeRecord], session: str = ""
 ) -> Stored:
-    """End a run whose every node key is resolved; gives the header that is stored in the end."""
+    """End a run whose every node key is resolved; gives the header that is stored in the end.
+
+    Raises:
+        StaleReadError: the record of a terminal node is not visible yet.
+    """
     wanted = terminal_nodes(plan)
-    missing = [node_id for node_id in wanted if node_id not in known]
-    records = dict(known)
-    if missing:
-        loaded = await ports.facts.load(stored.document["runId"], nodes=missing, session=session)
-        records.update((key, found.record) for key, found in loaded.records.items())
+    records = await _resolved(ports, stored.document["runId"], wanted, known, session)
     output = {
-        node_id: records[node_id].output
-        for node_id in wanted
-        if node_id in records and records[node_id].status == "completed"
+        node_id: records[node_id].output for node_id in wanted if records[node_id].status == "completed"
     }
     fits = len(orjson.dumps(output)) <= MAX_OUTPUT_BYTES
     total = len(plan.nodes)
     return await _publish(
         ports, stored, "completed", output=output if fits else None, progress=(total, total)
     )
+
+
+async def _resolved(
+    ports: Ports, run_id: str, wanted: Sequence[str], known: Mapping[str, NodeRecord], session: str
+) -> dict[str, NodeRecord]:
+    records = dict(known)
+    for delay_s in (*STALE_DELAYS_S, None):
+        missing = [node_id for node_id in wanted if node_id not in records]
+        if not missing:
+            break
+        loaded = await ports.facts.load(run_id, nodes=missing, session=session)
+        found = {key: one.record for key, one in loaded.records.items() if one.record.resolved}
+        records.update(found)
+        if len(found) < len(missing):
+            if delay_s is None:
+                raise StaleReadError(f"terminal nodes of run {run_id} have records that are not visible yet")
+            await ports.clock.sleep(delay_s)
+    return records
 
 
 async def publish_failed(

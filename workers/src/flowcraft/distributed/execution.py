@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.inputs import Facts
 from flowcraft.executor import Outcome, Surroundings, Work, execute_node
 from flowcraft.node import MISSING, NodeContext, RunContext
+from flowcraft.ports import Loaded
+from flowcraft.ports.errors import StaleReadError
 
 
 class Execution:
     """Executes nodes of one run for one delivery."""
 
-    __slots__ = ("_around", "_cancelled", "_run", "_services", "_session", "_task")
+    __slots__ = ("_around", "_cancelled", "_proofs", "_run", "_services", "_session", "_task")
 
     def __init__(self, services: Services, run: Run) -> None:
         self._services = services
         self._run = run
         self._session = ""
+        self._proofs: Sequence[str] = ()
         self._cancelled: asyncio.Event | None = None
         self._task: asyncio.Task[object] | None = None
         self._around = Surroundings(
@@ -32,9 +37,10 @@ class Execution:
             moment_s=services.settings.inline_retry_s,
         )
 
-    def read_with(self, session: str) -> None:
-        """Context reads of the next node see at least this."""
+    def read_with(self, session: str, proofs: Sequence[str]) -> None:
+        """Context reads of the next node see at least this session, and all that these node keys wrote."""
         self._session = session
+        self._proofs = proofs
 
     @property
     def runs(self) -> bool:
@@ -92,16 +98,10 @@ class Execution:
         return make
 
     def _reader(self, facts: Facts) -> Any:
-        session = self._session
-
         async def read(name: str) -> Any:
             if name in facts.context:
                 return facts.context[name]
-            loaded = await persist(
-                self._services,
-                "read of a context key",
-                lambda: self._services.facts.load(self._run.run_id, context=[name], session=session),
-            )
+            loaded = await self._load(name)
             if name in loaded.context:
                 return loaded.context[name]
             if isinstance(self._run.input, Mapping) and name in self._run.input:
@@ -109,3 +109,17 @@ class Execution:
             return MISSING
 
         return read
+
+    async def _load(self, name: str) -> Loaded:
+        """Read a context key; the first time together with the records that the session does not prove."""
+        facts, run_id = self._services.facts, self._run.run_id
+        for delay_s in (*STALE_DELAYS_S, None):
+            proofs, session = self._proofs, self._session
+            load = partial(facts.load, run_id, nodes=proofs, context=[name], session=session)
+            loaded = await persist(self._services, "read of a context key", load)
+            if all(key in loaded.records and loaded.records[key].record.resolved for key in proofs):
+                self._session, self._proofs = loaded.session or session, ()
+                return loaded
+            if delay_s is not None:
+                await self._services.clock.sleep(delay_s)
+        raise StaleReadError(f"what the context of run {run_id} follows from is not visible yet")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.inputs import Facts
 from flowcraft.engine.resolution import Join, join_state
 from flowcraft.ports import StoredRecord
 from flowcraft.ports.errors import StaleReadError
 from flowcraft.records import NodeRecord
-
-STALE_DELAYS_S: Final = (0.01, 0.05, 0.25)
-"""Pauses before a fact that must exist is read again."""
 
 
 class NotReadyError(Exception):
@@ -52,7 +48,9 @@ class Gatherer:
         """
         for delay_s in (*STALE_DELAYS_S, None):
             own, facts = await self._load_once(key, look=look)
-            if own is not None or (not proven and self._ready(key, facts)):
+            seen = own is not None or (not proven and self._ready(key, facts))
+            if seen and (self._run.known_input or delay_s is None):
+                self._accept_input()
                 return own, facts
             if delay_s is None:
                 break
@@ -66,13 +64,14 @@ class Gatherer:
         node = run.plan.nodes[key]
         known = {**run.records, **self._last} if self._last.keys() - run.records.keys() else run.records
         needs = self._runs.needs(run.plan, key)
-        # Context must be read with what the records have seen: at a join, in the same request as the records.
-        fresh = bool(needs.context) and len(node.incoming) > 1
+        # Context must be read with what the records have seen: where the session does not prove them (at a
+        # join, and for a message without one), in the same request as the records.
+        fresh = bool(needs.context) and (len(node.incoming) > 1 or not self.session)
         nodes = [name for name in needs.records if fresh or name not in known]
         if look:
             nodes.append(key)
         wants_input = not run.known_input
-        wanted = {name: known[name] for name in needs.records if name in known}
+        wanted = {name: known[name] for name in needs.records if name in known and not fresh}
         if not nodes and not needs.context and not wants_input:
             return None, Facts(wanted, {}, run.input)
         loaded = await self._services.facts.load(
@@ -82,14 +81,27 @@ class Gatherer:
             with_input=wants_input,
             session=self.session,
         )
-        if wants_input:
-            run.input, run.known_input = loaded.input if loaded.input is not None else {}, True
+        self.session = loaded.session or self.session
+        if wants_input and loaded.input is not None:
+            run.input, run.known_input = loaded.input, True
         own = loaded.records.get(key)
         found = {name: stored.record for name, stored in loaded.records.items() if name != key}
         for record in found.values():
             if record.resolved:
                 run.keep(record)
         return own, Facts({**wanted, **found}, loaded.context, run.input)
+
+    def _accept_input(self) -> None:
+        """An input that does not show itself: only a hand-written client may start a run without one.
+
+        Raises:
+            StaleReadError: the run has one, as an item of its own.
+        """
+        run = self._run
+        if not run.known_input:
+            if run.stored.document.get("v"):
+                raise StaleReadError(f"the input of run {run.run_id} is not visible yet")
+            run.input, run.known_input = {}, True
 
     def _ready(self, key: str, facts: Facts) -> bool:
         plan = self._run.plan

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flowcraft.distributed.gathering import STALE_DELAYS_S, Gatherer
+from flowcraft.distributed.gathering import Gatherer
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Router
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.resolution import Wave, follow
 from flowcraft.ports import Commit, ContextWrite, StoredRecord
 from flowcraft.ports.errors import (
@@ -73,7 +74,7 @@ class Recorder:
         try:
             self._gatherer.session = self._run.session = await self._certain(commit)
         except (ConflictError, PreconditionFailedError):
-            return await self._lost(record)
+            return await self._lost(record, replaces)
         if skips and not inline:
             await router.skip(wave.skipped if wave else ())
             self._gatherer.session = router.session
@@ -94,16 +95,17 @@ class Recorder:
             self._services, "commit", lambda: facts.commit(run_id, commit, self._gatherer.session)
         )
 
-    async def _lost(self, wanted: NodeRecord) -> Turned:
+    async def _lost(self, wanted: NodeRecord, replaces: StoredRecord | None) -> Turned:
         """Another delivery recorded the node key first (or this one did, unanswered): its record counts."""
+        stale = replaces.etag if replaces else None
         for delay_s in (0.0, *STALE_DELAYS_S):
             await self._services.clock.sleep(delay_s)
             loaded = await self._services.facts.load(
                 self._run.run_id, nodes=[wanted.key], session=self._gatherer.session
             )
             own = loaded.records.get(wanted.key)
-            if own is not None:
-                self._gatherer.session = loaded.session or self._gatherer.session
+            if own is not None and own.etag != stale:
+                self._gatherer.session = self._run.session = loaded.session or self._gatherer.session
                 if own.record.resolved:
                     return await self.adopt(own.record)
                 return Turned(own.record, None, adopted=own.record.delivery != self._token)

@@ -19,7 +19,12 @@ from flowcraft.distributed.services import hint_channel
 from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.resolution import Resolution, resolve
 from flowcraft.ports import Commit, Stored
-from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PreconditionFailedError
+from flowcraft.ports.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    PreconditionFailedError,
+    StaleReadError,
+)
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import AwaitingDocument, HeaderDocument
 
@@ -84,7 +89,10 @@ async def _derive(
         return Repair(ended=True)
     await _write_skips(ports, run_id, resolution.skipped)
     if resolution.ended:
-        await publish_completed(ports, stored, plan, {})
+        try:
+            await publish_completed(ports, stored, plan, {})
+        except StaleReadError:
+            return Repair(skipped=len(resolution.skipped))  # the next pass sees what this one knows of
         await hint(ports, run_id)
         return Repair(skipped=len(resolution.skipped), ended=True)
     due = _due(stored.document, records, resolution, ports.clock.now(), alarm_grace_s)

@@ -21,7 +21,7 @@ from flowcraft.executor import Completed, Failed, RetryLater
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import MISSING, NodeResult
 from flowcraft.ports import ContextWrite, StoredRecord
-from flowcraft.ports.errors import BackendUnavailableError, PayloadTooLargeError
+from flowcraft.ports.errors import BackendUnavailableError, PayloadTooLargeError, StaleReadError
 from flowcraft.records import AwaitKind, NodeRecord, RecordStatus
 
 
@@ -116,12 +116,12 @@ class Turn:
 
     async def _execute(self, act: _Act, first_attempt: int) -> Turned | None:
         value = node_input(self._run.plan, act.key, act.facts)
-        self.execution.read_with(self.session)
+        self.execution.read_with(self.session, self._proofs(act))
         outcome = await self.execution.execute(act.key, value, act.facts, first_attempt)
         if isinstance(outcome, Completed):
             return await self._completed(act, outcome.result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):
-            if isinstance(outcome.exception, BackendUnavailableError):
+            if isinstance(outcome.exception, BackendUnavailableError | StaleReadError):
                 raise outcome.exception  # its context could not be read: no fault of the node's
             return await self._failed(act, outcome.error, outcome.attempts)
         if isinstance(outcome, RetryLater):
@@ -131,6 +131,15 @@ class Turn:
             )
             return await self._recorder.commit(record, replaces=act.own)
         return None
+
+    def _proofs(self, act: _Act) -> list[str]:
+        """Predecessors whose writes the session may not have seen: others committed them, or nobody knows."""
+        plan = self._run.plan
+        incoming = plan.nodes[act.key].incoming
+        if len(incoming) < 2 and self.session:
+            return []
+        sources = dict.fromkeys(plan.edges[position].source for position in incoming)
+        return [key for key in sources if key in act.facts.records and act.facts.records[key].resolved]
 
     # ---- records ----
 
