@@ -22,6 +22,8 @@ LOOKED_UP_AT_ONCE: Final = 100
 COALESCE_S: Final = 0.2
 """Hints that come within this time are answered by one query."""
 FAILED_WAIT_S: Final = 5.0
+PROGRESS_EVERY_S: Final = 10.0
+COUNTED_AT_ONCE: Final = 500
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class MirrorPorts:
         client: The client of the pool's backend; None while there is none.
         active: The runs of the pool that have not ended, by run id.
         seen: Takes every header that was read.
+        progressed: Takes a run of which more is resolved than was known.
         report: Takes note of how reading went.
         arrived: Called when a hint says that work was sent.
     """
@@ -49,6 +52,7 @@ class MirrorPorts:
     client: Callable[[], Client | None]
     active: Callable[[], Mapping[str, RunRecord]]
     seen: Seen
+    progressed: Callable[[RunRecord], None]
     report: Callable[[PortError | None], None]
     arrived: Callable[[], None]
 
@@ -71,6 +75,7 @@ class Mirror:
     _watermark: datetime | None = None
     _polled_at: float | None = None
     _swept_at: float | None = None
+    _counted_at: float | None = None
 
     def look_up(self, run_id: str) -> None:
         """Have a run's header read at once."""
@@ -123,6 +128,9 @@ class Mirror:
             if self._polled_at is None or now - self._polled_at >= self.poll_s * 0.9:
                 await self._poll(client)
                 self._polled_at = now
+            if self._counted_at is None or now - self._counted_at >= PROGRESS_EVERY_S:
+                await self._count(client)
+                self._counted_at = now
         except PortError:
             self._wanted |= wanted
             raise
@@ -147,6 +155,23 @@ class Mirror:
                 if record is not None and record.sightings == asked[run_id]:
                     self.ports.seen(record, None, "")
 
+    async def _count(self, client: Client) -> None:
+        """How far running runs are, as Redis has it; their headers say so only now and then."""
+        running = [
+            key
+            for key, record in self.ports.active().items()
+            if (record.header or {}).get("status") == "running"
+        ]
+        for start in range(0, len(running), COUNTED_AT_ONCE):
+            try:
+                counts = await client.coordination.progress(running[start : start + COUNTED_AT_ONCE])
+            except PortError:
+                return  # it may lag
+            for run_id, done in counts.items():
+                record = self.ports.active().get(run_id)
+                if record is not None and record.see_progress(done):
+                    self.ports.progressed(record)
+
     def _take(self, page: Sequence[Stored]) -> set[str]:
         active = self.ports.active()
         found = set()
@@ -165,15 +190,22 @@ class Mirror:
             if client is None:
                 await self.clock.sleep(1.0)
                 continue
+            hearing = asyncio.create_task(self._hear(client))
             try:
-                async with client.coordination.listen(hint_channel(client.queue_name)) as texts:
-                    async for text in texts:
-                        self._hinted(text)
-                        if self.ports.client() is not client:
-                            break
-            except PortError as error:
-                _log.debug("no hints: %s", error)
-            await self.clock.sleep(FAILED_WAIT_S)
+                while not hearing.done() and self.ports.client() is client:
+                    await asyncio.wait({hearing}, timeout=FAILED_WAIT_S)
+            finally:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
+
+    async def _hear(self, client: Client) -> None:
+        try:
+            async with client.coordination.listen(hint_channel(client.queue_name)) as texts:
+                async for text in texts:
+                    self._hinted(text)
+        except PortError as error:
+            _log.debug("no hints: %s", error)
+        await self.clock.sleep(FAILED_WAIT_S)
 
     def _hinted(self, text: str) -> None:
         run_id = text.removeprefix("+")

@@ -13,8 +13,9 @@ from flowcraft.ports import Clock
 from flowcraft_operator.handlers.health import HealthServer
 from flowcraft_operator.handlers.metrics import Metrics
 from flowcraft_operator.handlers.pools import PoolKeeper
-from flowcraft_operator.handlers.run_record import POOL_FINALIZER
+from flowcraft_operator.handlers.run_record import POOL_FINALIZER, Key
 from flowcraft_operator.handlers.runs import Runs
+from flowcraft_operator.handlers.work_queue import WorkQueue
 from flowcraft_operator.kube.client import KubeClient, Login, login
 from flowcraft_operator.kube.events import EventRecorder
 from flowcraft_operator.settings import OperatorSettings
@@ -63,9 +64,7 @@ class Operator:
         """Begin to work on what is observed from now on."""
         await self.health.start()
         loop = asyncio.get_running_loop()
-        self._work = [
-            loop.create_task(queue.run(), name=queue.name) for queue in (self.pools.queue, self.runs.queue)
-        ]
+        self._work = [loop.create_task(queue.run(), name=queue.name) for queue in self._queues]
         _log.info("operator started; probes and metrics on port %d", self.health.port)
 
     async def stop(self) -> None:
@@ -77,6 +76,10 @@ class Operator:
         await self.pools.close()
         await self.kube.close()
         await self.health.stop()
+
+    @property
+    def _queues(self) -> tuple[WorkQueue[Key], ...]:
+        return (self.pools.queue, self.pools.reconciliations, self.runs.queue)
 
     def _stuck(self) -> str:
         """What hangs, for the liveness probe."""
@@ -111,6 +114,7 @@ def configure(settings: kopf.OperatorSettings, *, clusterwide: bool) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = not clusterwide  # a namespaced role cannot watch definitions
     settings.networking.request_timeout = 30
+    settings.background.cancellation_polling = 2  # how soon a pool may go whose timers end
     settings.persistence.finalizer = POOL_FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.flowcraft.io")
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="operator.flowcraft.io")

@@ -35,6 +35,7 @@ from flowcraft_operator.wiring import Backends
 
 SETTLING_S: Final = 3.0
 """Runs may be seen before the pools are, when the operator starts."""
+RECONCILED_AT_ONCE: Final = 8
 LINGER_S: Final = 90.0
 """How long a deleted pool's connection is kept for runs that are being deleted: longer than their grace."""
 WORKERS: Final = 32
@@ -54,6 +55,10 @@ class RunsOfPools(Protocol):
 
     def counts(self, pool: Key) -> RunCounts:
         """How many runs of a pool are in which state."""
+        ...
+
+    def plan(self, record: RunRecord) -> None:
+        """Have a run planned anew."""
         ...
 
     def see_header(self, record: RunRecord, document: HeaderDocument | None, etag: str) -> None:
@@ -87,6 +92,9 @@ class PoolKeeper:
         self._states: dict[Key, PoolState] = {}
         self._started_at = clock.monotonic()
         self.queue: WorkQueue[Key] = WorkQueue("pools", self._handle, workers=WORKERS, failed=failed)
+        self.reconciliations: WorkQueue[Key] = WorkQueue(
+            "reconciliations", self._reconcile, workers=RECONCILED_AT_ONCE, failed=failed
+        )
 
     def observe(self, event_type: str | None, body: Mapping[str, Any]) -> None:
         """Take an event of the watch."""
@@ -118,10 +126,13 @@ class PoolKeeper:
         if state.measured_at is None or self._clock.monotonic() - state.measured_at >= interval_s - 0.05:
             self.queue.add(key)
 
-    async def reconcile(self, key: Key) -> None:
+    def reconcile(self, key: Key) -> None:
         """The reconciliation timer of a pool: repair its stalled runs if its interval has passed."""
+        self.reconciliations.add(key)
+
+    async def _reconcile(self, key: Key) -> None:
         state = self._states.get(key)
-        if state is None or not self._is_usable(state):
+        if state is None or state.gone_at is not None or not self._is_usable(state):
             return
         try:
             looked = await self._reconciliation.run(state, idle=not self.runs.active(key))
@@ -200,6 +211,7 @@ class PoolKeeper:
             client=lambda: connection.client if connection.health.reachable else None,
             active=lambda: self.runs.active(key),
             seen=self._seen,
+            progressed=self.runs.plan,
             report=lambda error: self.report(key, error),
             arrived=lambda: self._arrived(key),
         )

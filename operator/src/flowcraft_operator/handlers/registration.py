@@ -59,6 +59,6 @@ def registry_of(make: Callable[[], Operator], log_in: Login) -> kopf.OperatorReg
 
     @kopf.timer(*_POOLS, registry=registry, interval=RECONCILE_TICK_S)
     async def reconcile(namespace: str | None, name: str, **_: Any) -> None:
-        await running[0].pools.reconcile(Key(namespace or "", name))
+        running[0].pools.reconcile(Key(namespace or "", name))
 
     return registry

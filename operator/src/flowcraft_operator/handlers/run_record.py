@@ -96,6 +96,15 @@ class RunRecord:
         elif self.missing_since is None:
             self.missing_since = now
 
+    def see_progress(self, done: int) -> bool:
+        """Take a count of resolved node keys; whether it is news."""
+        before = (self.header or {}).get("progress")
+        if self.header is None or before is None or done <= before["done"]:
+            return False
+        total = max(before["total"], done)
+        self.header = {**self.header, "progress": {"done": done, "total": total}}
+        return True
+
 
 def new_record(body: Mapping[str, Any], now: datetime) -> RunRecord:
     """A record of an object that is seen for the first time."""

@@ -131,6 +131,10 @@ class Runs:
         """Pool and phase of every run that is kept."""
         return ((record.pool, record.phase or RunPhase.PENDING.value) for record in self._records.values())
 
+    def plan(self, record: RunRecord) -> None:
+        """Have a run planned anew."""
+        self.queue.add(record.key)
+
     def headers_seen(self) -> int:
         """How many of the runs that are kept have a known header."""
         return sum(record.header is not None for record in self._records.values())
@@ -163,8 +167,9 @@ class Runs:
         return True
 
     def _drop(self, record: RunRecord) -> None:
-        self._records.pop(record.key, None)
-        self.queue.forget(record.key)
+        if self._records.get(record.key) is record:  # not another one of its name
+            del self._records[record.key]
+            self.queue.forget(record.key)
         of_pool = self._by_pool.get(record.pool, {})
         of_pool.pop(record.uid, None)
         if not of_pool:

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, Generic, TypeVar
 
+from flowcraft_operator.kube.errors import KubeError
+
 Key = TypeVar("Key", bound=Hashable)
 
 FIRST_BACKOFF_S: Final = 0.5
@@ -108,7 +110,11 @@ class WorkQueue(Generic[Key]):
         except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self._failed(self.name, error)
-            _log.exception("%s: handling %s failed (%d times now)", self.name, key, failures)
+            # What is expected, such as an API server that is away, needs no trace of where it was noticed.
+            trace = not isinstance(error, KubeError)
+            _log.error(
+                "%s: %s is tried again (failure %d): %s", self.name, key, failures, error, exc_info=trace
+            )
             backoff_s = min(FIRST_BACKOFF_S * 2 ** min(failures - 1, 20), LONGEST_BACKOFF_S)
             return float(backoff_s * (0.75 + random.random() / 2))  # noqa: S311 - jitter
         self._failures.pop(key, None)

@@ -110,8 +110,16 @@ def pinned(
         document["blueprint"] = blueprint.to_dict()
     document.setdefault("queue", queue)
     document.setdefault("startedAt", iso(now))
+    document.setdefault("progress", {"done": 0, "total": _known_keys(blueprint)})
     _unblock(document)
     return cast("HeaderDocument", document)
+
+
+def _known_keys(blueprint: Blueprint) -> int:
+    """Node keys that a run has at its start: one a node, but for those that are only somebody's fallback."""
+    entered = {edge.target for edge in blueprint.edges}
+    fallbacks = {node.config.fallback for node in blueprint.nodes} - entered
+    return sum(node.id not in fallbacks for node in blueprint.nodes)
 
 
 def is_terminal(header: HeaderDocument) -> bool:
