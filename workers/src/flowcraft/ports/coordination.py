@@ -82,7 +82,7 @@ class Discharge:
         done: Node keys whose obligation is discharged: their claims become ``done`` marks.
         released: Node keys whose claims are just given up.
         token: The delivery's token; claims of other tokens are left alone.
-        activity: Added to the run's count of open obligations: messages sent minus messages deleted or parked.
+        activity: Added to the run's count of open obligations: messages sent minus those deleted or parked.
         progress: Added to the run's count of resolved node keys.
         channel: Where ``hint`` is published, as ``notify`` does; empty publishes nothing.
         hint: The text to publish.

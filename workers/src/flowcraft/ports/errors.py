@@ -47,4 +47,4 @@ class BackendUnavailableError(PortError):
 
 
 class BackendRefusedError(PortError):
-    """The service refuses: wrong credentials, missing queue, database or container. The message says which."""
+    """The service refuses: wrong credentials, a missing queue, database or container; the message tells."""
