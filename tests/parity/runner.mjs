@@ -9,13 +9,14 @@ import { FlowcraftError, FlowRuntime } from 'flowcraft'
 console.error = () => {} // the runtime tells there of expressions that it does not understand
 
 const act = trace => async ({ input, params, context }) => {
-  const { node, fails, fatal, output, action, set, deletes } = params
+  const { node, early, fails, fatal, output, action, set } = params
   trace.calls.push([node, plain(input)])
   trace.seen[node] = (trace.seen[node] ?? 0) + 1
+  for (const [key, value] of Object.entries(early ?? {})) await context.set(key, value)
   if (fatal) throw new FlowcraftError(`${node} gives up`, { isFatal: true })
   if (trace.seen[node] <= (fails ?? 0)) throw new Error(`${node} fails`)
   for (const [key, value] of Object.entries(set ?? {})) await context.set(key, value)
-  for (const key of deletes ?? []) await context.delete(key)
+  if (output === 'nothing') return undefined
   return { output: output === 'input' ? input : output.value, action }
 }
 
