@@ -20,7 +20,7 @@ from azure.cosmos.partition_key import NonePartitionKeyValue
 from flowcraft.ports.errors import BackendRefusedError, ConflictError, PreconditionFailedError
 from flowcraft_azure.documents import Operation
 from flowcraft_azure.faults import Faults
-from flowcraft_azure.sessions import SessionTracker
+from flowcraft_azure.sessions import SessionTracker, sendable
 
 SERVICE: Final = "Cosmos DB"
 NO_PARTITION: Final = NonePartitionKeyValue
@@ -162,7 +162,7 @@ class Container:
                 answer = await client.execute_item_batch(
                     [operation.for_batch() for operation in operations],
                     partition,
-                    session_token=session or None,
+                    session_token=sendable(session),
                     no_response=True,
                 )
             except CosmosBatchOperationError as error:
@@ -195,7 +195,7 @@ class Container:
         client = await self._ready()
         with self._faults:
             try:
-                found = await client.read_item(item_id, partition, session_token=session or None)
+                found = await client.read_item(item_id, partition, session_token=sendable(session))
             except CosmosResourceNotFoundError as error:
                 self._require_owner(error)
                 return None, self._seen(error.headers)
@@ -215,8 +215,8 @@ class Container:
         options: dict[str, Any] = {"max_item_count": page_items}
         if partition is not None:
             options["partition_key"] = partition
-        if session:
-            options["session_token"] = session
+        if token := sendable(session):
+            options["session_token"] = token
         named = [{"name": name, "value": value} for name, value in (parameters or {}).items()]
         with self._faults:
             pager = client.query_items(text, parameters=named, **options)

@@ -6,6 +6,12 @@ import re
 from typing import Final
 
 _TOKEN: Final = re.compile(r"(?P<range>[^:,]+):(?P<version>-?\d+)#(?P<lsn>\d+)(?:#.*)?\Z")
+_SENDABLE: Final = re.compile(r"\w+:[-0-9#=.]+(,\w+:[-0-9#=.]+)*\Z", re.ASCII)
+
+
+def sendable(token: str) -> str | None:
+    """The token, or None for other text: a message by hand must not make the service refuse reads."""
+    return token if _SENDABLE.match(token) else None
 
 
 class SessionTracker:
