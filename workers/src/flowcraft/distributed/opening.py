@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -77,7 +78,7 @@ class Opener:
             return await self._pin(stored, blueprint_id)
         plan = await self.plans.of(self.services.facts, stored.document)
         if not self._takes(plan, stored):
-            return await self._block(stored)
+            return await self._block(stored, lacking=self._lacking(plan.blueprint))
         return self._remember(stored, plan, known)
 
     def _remember(self, stored: Stored, plan: Plan, known: Run | None = None) -> Run:
@@ -137,7 +138,7 @@ class Opener:
         return Refusal.ENDED
 
     def _takes(self, plan: Plan, stored: Stored) -> bool:
-        blueprints, registry = self.services.catalog.blueprints, self.services.catalog.registry
+        blueprints = self.services.catalog.blueprints
         blueprint = plan.blueprint
         known = blueprints.find(blueprint.id, stored.document.get("blueprintVersion"))
         if known is None and blueprint.id in blueprints:
@@ -149,15 +150,21 @@ class Opener:
                 blueprint_id=blueprint.id,
                 version=blueprint.version,
             )
-        return all(registry.implements(node.uses) for node in blueprint.nodes)
+        return not self._lacking(blueprint)
 
-    async def _block(self, stored: Stored, blueprint_id: str = "") -> Refusal:
+    def _lacking(self, blueprint: Blueprint) -> list[str]:
+        """The implementations that the blueprint uses and this worker does not have."""
+        implements = self.services.catalog.registry.implements
+        return list(dict.fromkeys(node.uses for node in blueprint.nodes if not implements(node.uses)))
+
+    async def _block(self, stored: Stored, blueprint_id: str = "", lacking: Sequence[str] = ()) -> Refusal:
         header = stored.document
         name = header.get("blueprintId") or blueprint_id
         version = header.get("blueprintVersion")
         shown = f"{name} version {version}" if version else f"{name}"
+        can = f"implements {', '.join(lacking[:5])} of" if lacking else "runs"
         queue = self.services.queue_name
-        message = f"no worker of queue {queue} runs blueprint {shown} so far: deploy an app that has it"
+        message = f"no worker of queue {queue} {can} blueprint {shown} so far: deploy an app that does"
         document = headers.blocked(header, "BlueprintUnknown", message, self.services.clock.now())
         if document is not None:
             try:
