@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 
 def test_suspended_run_starts_no_further_node_until_it_is_resumed(chores: Scene) -> None:
-    run_id = chores.run("suspended", seconds=1)
+    run_id = chores.run("suspended", seconds=2)
     chores.wait_finished_node(run_id, "first")
 
     chores.patch("suspended", suspend=True)
