@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
@@ -35,8 +35,12 @@ REFUSED_DELAY_S = 30.0
 class Job:
     """Handles one delivery; ``run`` returns when nothing is left to do with it."""
 
-    def __init__(self, services: Services, opener: Opener, delivery: Delivery) -> None:
+    def __init__(
+        self, services: Services, opener: Opener, delivery: Delivery, sent: Callable[[], None]
+    ) -> None:
+        """Args: the ports; what opens runs; the delivery; what to call when messages were sent."""
         self._services = services
+        self._sent = sent
         self._opener = opener
         self._custody = Custody(services, delivery)
         self._turn: Turn | None = None
@@ -209,6 +213,8 @@ class Job:
         width = self._services.settings.parallel_sends
         for start in range(0, len(bodies), width):
             await asyncio.gather(*(self._services.queue.send(body) for body in bodies[start : start + width]))
+            self._sent()
+            self._sent()
 
     async def _park(self, run: Run, turn: Turn, record: NodeRecord) -> None:
         """The node waits for a time (the message becomes its alarm) or for a decision (the message ends)."""

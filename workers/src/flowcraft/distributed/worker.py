@@ -171,7 +171,7 @@ class Worker:
             await asyncio.gather(pause, arrived, return_exceptions=True)
 
     def _begin(self, delivery: Delivery) -> None:
-        job = Job(self._services, self._opener, delivery)
+        job = Job(self._services, self._opener, delivery, self._arrived.set)
         task = asyncio.create_task(self._run(job))
         self.jobs[task] = job
         task.add_done_callback(self._ended)
