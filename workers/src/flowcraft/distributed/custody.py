@@ -75,7 +75,9 @@ class Custody:
             self.ledger.held.remove(passed)
         self.ledger.passed.append(passed)
         if self.message is not None:
-            self.message = self.message.at(key, session)
+            # Deliveries before this one were for keys that are passed: they say nothing against this key.
+            base = self.delivery.delivery_count - 1
+            self.message = replace(self.message.at(key, session), base=base)
 
     # ---- claims ----
 
@@ -145,16 +147,18 @@ class Custody:
     async def give_back(self, delay_s: float, *, counts: bool = False) -> None:
         """Let somebody act on the node key reached after a delay.
 
-        ``counts`` leaves the delivery an unexplained one: too many of those make the message poison.
+        ``counts`` leaves the delivery an unexplained one: too many of them make the message poison. Otherwise
+        this delivery is explained, and those before it count as they did.
         """
-        await self._rewrite(delay_s, explained=not counts)
+        base = self.message.base if self.message is not None else 0
+        await self._rewrite(delay_s, base if counts else base + 1)
         await self.discharge(parked=True, moved=0)
 
     async def become_alarm(self, key: str, session: str, delay_s: float) -> int | None:
         """Hide the message until a parked node key is due; gives the count of open obligations, if known."""
         if self.message is not None:
             self.message = replace(self.message.at(key, session), alarm=True)
-        await self._rewrite(delay_s, explained=True)
+        await self._rewrite(delay_s, self.delivery.delivery_count)
         return await self.discharge(parked=True, moved=-1)
 
     async def delete(self) -> None:
@@ -176,16 +180,16 @@ class Custody:
         )
         await self.delete()
 
-    async def _rewrite(self, delay_s: float, *, explained: bool) -> None:
+    async def _rewrite(self, delay_s: float, base: int) -> None:
         async with self._receipt:
             if self.lost:
                 return
+            body = self._body()
             if self.message is not None:
                 not_before = iso(self._services.clock.now() + timedelta(seconds=delay_s))
-                base = self.delivery.delivery_count if explained else self.message.base
-                self.message = replace(self.message, base=base, not_before=not_before)
+                body = replace(self.message, base=base, not_before=not_before).to_body()
             try:
-                await self._services.queue.update(self.delivery, self._body(), min(delay_s, MAX_DELAY_S))
+                await self._services.queue.update(self.delivery, body, min(delay_s, MAX_DELAY_S))
             except DeliveryLostError:
                 self.lost = True
 
