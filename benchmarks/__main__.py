@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ EMBEDDED: Final = (
 )
 CONTESTANTS: Final = ("engine", "bare", "floor")
 RAW_S: Final = 0.5
+BUDGET_S: Final = 60.0
+"""After so long a workflow gets no further rounds (where it had three), however slow the machine is."""
+FEWEST_ROUNDS: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,8 +85,7 @@ def _measure_embedded(folder: Path, laps: dict[str, Laps], rounds: int | None) -
     with ContestantProcess("embedded", "--path", str(folder / "runs.db")) as engine:
         for load, usual in EMBEDDED:
             engine.lap(load)
-            for number in range(rounds or usual):
-                _say(f"embedded, {load.workflow}, {load.at_once} at once", number + 1, rounds or usual)
+            for _ in _rounds(f"embedded, {load.workflow}, {load.at_once} at once", rounds or usual):
                 some = laps[load.workflow]
                 some.raw_commits_per_s.append(raw_commits_per_s(folder, RAW_S))
                 some.embedded.setdefault(load.at_once, []).append(engine.lap(load))
@@ -100,16 +103,20 @@ def _measure_azure(laps: dict[str, Laps], rounds: int | None) -> None:
         for load, usual in AZURE:
             for contestant in contestants.values():
                 contestant.lap(load)
-            for number in range(rounds or usual):
-                _say(f"Azure stand-ins, {load.workflow}", number + 1, rounds or usual)
+            for number in _rounds(f"Azure stand-ins, {load.workflow}", rounds or usual):
                 names = CONTESTANTS if number % 2 else CONTESTANTS[::-1]
                 for name in names:
                     lap = contestants[name].lap(load)
                     laps[load.workflow].azure.setdefault(name, []).append(lap)
 
 
-def _say(what: str, number: int, total: int) -> None:
-    print(f"{what}: {number} of {total} ...", file=sys.stderr)
+def _rounds(what: str, most: int) -> Iterator[int]:
+    started = time.monotonic()
+    for number in range(most):
+        if number >= FEWEST_ROUNDS and time.monotonic() - started > BUDGET_S:
+            return
+        print(f"{what}: {number + 1} of {most} ...", file=sys.stderr)
+        yield number
 
 
 if __name__ == "__main__":

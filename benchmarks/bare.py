@@ -227,6 +227,7 @@ class BareContestant:
                     for body in bodies[start : start + SENDS_AT_ONCE]
                 )
             )
+            self._sent.set()
 
     # ---- coordination ----
 
