@@ -108,7 +108,8 @@ class Mirror:
     async def _pause(self, wait_s: float) -> None:
         """Until the next poll, or until a run is to be looked up."""
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
         except TimeoutError:
             return
         await self.clock.sleep(COALESCE_S)

@@ -141,6 +141,7 @@ class WorkQueue(Generic[Key]):
                     self.add(key)
             timeout_s = self._timers[0][0] - now if self._timers else None
             try:
-                await asyncio.wait_for(self._rest.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):  # wait_for of 3.11 may lose a cancellation
+                    await self._rest.wait()
             except TimeoutError:
                 continue
