@@ -58,6 +58,13 @@ def test_the_median_lap_counts() -> None:
     assert figures(laps)["azure"]["nodes_per_s"] == 50.0
 
 
+def test_a_machine_that_is_slow_for_a_while_is_slow_for_both() -> None:
+    engine = [a_lap(seconds=seconds) for seconds in (1.0, 8.0, 9.0)]
+    bare = [a_lap(seconds=seconds * 0.9) for seconds in (1.0, 8.0, 9.0)]
+    found = figures(Laps(azure={"engine": engine, "bare": bare, "floor": bare}))
+    assert found["azure"]["nodes_per_s_of_bare"] == 0.9
+
+
 def test_targets_are_reached_or_not() -> None:
     assert all(verdict.reached for verdict in verdicts(measured()))
     slow = [verdict for verdict in verdicts(measured(engine=1.5)) if not verdict.reached]
