@@ -110,6 +110,8 @@ class ApiServer:
             "kube-apiserver",
             f"--etcd-servers={self._etcd}",
             "--bind-address=127.0.0.1",
+            # Nobody uses it; without it a default route is needed, which a cluster's network does not have.
+            "--advertise-address=192.0.2.1",
             f"--secure-port={self.port}",
             f"--cert-dir={self._folder / 'certificates'}",
             f"--token-auth-file={tokens}",
