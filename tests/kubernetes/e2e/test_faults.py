@@ -103,3 +103,19 @@ def test_deletion_of_an_active_run_does_not_hang_on_an_unreachable_backend(chore
     assert chores.backend.run_status(run_id) == "running"
     events = chores.kubectl("get", "events", "--field-selector=involvedObject.name=unreachable", "-o", "name")
     assert events
+
+
+def test_backend_unreachable_at_the_start_is_told_and_waited_for(scene: Scene) -> None:
+    line = Line(scene.cluster.host_address, scene.backend.connections)
+    line.cut()
+    scene.apply(secret("distant", line.connections))
+    scene.pool("chores", backend=backend_spec("distant"))
+    scene.run("patient", seconds=0)
+
+    scene.wait_reason("flowcraftworkerpool/chores", "BackendReachable", "BackendUnreachable")
+    told = scene.wait_reason("workflowrun/patient", "Accepted", "BackendUnreachable")
+    line.mend()
+
+    assert told["status"] == "Unknown"
+    scene.wait("workflowrun/patient", "condition=Succeeded")
+    line.cut()
