@@ -1,0 +1,64 @@
+"""The real worker, client and reconciler on simulated services, under the faults they promise to survive.
+
+A failure prints the story, every call and what is wrong; ``python -m tests.simulation`` runs more of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.simulation.faults import At, Plan, storm
+from tests.simulation.simulation import Result, sampled_single_faults, simulate
+
+
+def _all_well(results: list[Result]) -> None:
+    for result in results:
+        if result.violations:
+            pytest.fail(str(result), pytrace=False)
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(), storm(3), storm(4), Plan(lag_s=0.2)], ids=["calm", "s3", "s4", "lag"]
+)
+def test_the_same_seed_gives_the_same_history(plan: Plan) -> None:
+    assert len({simulate(11, plan).digest for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("first", range(0, 160, 40))
+def test_without_faults_nothing_is_done_twice_and_nobody_else_is_needed(first: int) -> None:
+    _all_well([simulate(seed) for seed in range(first, first + 40)])
+
+
+@pytest.mark.parametrize("first", range(0, 80, 20))
+def test_stale_reads_change_no_value_and_no_end(first: int) -> None:
+    _all_well([simulate(seed, Plan(lag_s=0.25)) for seed in range(first, first + 20)])
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_one_fault_at_any_call_is_survived_without_reconciliation(first: int) -> None:
+    """Unless a message or an arrival is lost: only the reconciler notices."""
+    for seed in range(first, first + 10):
+        _all_well([simulate(seed, plan) for plan in sampled_single_faults(seed, 8)])
+
+
+@pytest.mark.parametrize("first", range(0, 150, 15))
+def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> None:
+    _all_well([simulate(seed, storm(seed)) for seed in range(first, first + 15)])
+
+
+@pytest.mark.parametrize(
+    ("seed", "plan"),
+    [
+        pytest.param(121, Plan(), id="a held start message sent its siblings at each give-back"),
+        pytest.param(58, Plan(), id="settling signalled what was on its way"),
+        pytest.param(3, Plan(single=(At(50, "no answer"),)), id="an unanswered context read failed its node"),
+        pytest.param(
+            189, Plan(single=(At(71, "coordination forgets"),)), id="the end was dropped beside a ready join"
+        ),
+        pytest.param(58, Plan(lag_s=0.25), id="a decision was not seen by its own signal"),
+        pytest.param(186, Plan(lag_s=0.25), id="an input was not seen"),
+        pytest.param(290, Plan(lag_s=0.25), id="a terminal's output was not seen"),
+        pytest.param(42, storm(42), id="give-backs forgot the crashes before them"),
+    ],
+)
+def test_what_was_once_wrong(seed: int, plan: Plan) -> None:
+    _all_well([simulate(seed, plan)])
