@@ -9,7 +9,8 @@ import pytest
 from tests.cli.command import Command, read_until
 from tests.emulators.stand_ins import StandIns
 
-pytestmark = pytest.mark.emulators
+pytestmark = [pytest.mark.emulators, pytest.mark.timeout(180)]
+"""Each command loads the SDKs: seconds on a busy machine."""
 
 
 @pytest.fixture
