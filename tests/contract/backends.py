@@ -18,8 +18,13 @@ from typing import Final, Protocol, TypeVar
 import pytest
 from tests.contract.manual_clock import ManualClock
 from tests.emulators.stand_ins import StandIns
+from tests.simulation.link import PerfectLink
+from tests.simulation.ports.coordination import CoordinationServer, SimulatedCoordination
+from tests.simulation.ports.facts import FactServer, SimulatedFacts
+from tests.simulation.ports.queue import QueueServer, SimulatedQueue
 
 from flowcraft.clock import SystemClock
+from flowcraft.distributed.services import hint_channel
 from flowcraft.embedded import open_embedded
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
 from flowcraft_azure import AzureSettings, open_azure, provision
@@ -124,9 +129,32 @@ def azure(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Backend
     return _azure(request.getfixturevalue("stand_ins"), request.getfixturevalue("unique_name"))
 
 
+@asynccontextmanager
+async def _simulated() -> AsyncIterator[BackendUnderTest]:
+    clock = ManualClock()
+    rng = random.Random(7)  # noqa: S311
+    link = PerfectLink(clock)
+    poison = QueueServer(clock, rng)
+    yield BackendUnderTest(
+        queue_name="orders",
+        queue=SimulatedQueue(QueueServer(clock, rng, poison=poison), link),
+        poison=SimulatedQueue(poison, link),
+        facts=SimulatedFacts(FactServer(clock, rng), link),
+        coordination=SimulatedCoordination(CoordinationServer(clock, rng), link, hint_channel("orders")),
+        clock=clock,
+    )
+
+
+def simulated(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[BackendUnderTest]:
+    """What simulations run on."""
+    del request
+    return _simulated()
+
+
 BACKENDS: Final[Mapping[str, tuple[Factory, Sequence[pytest.MarkDecorator]]]] = {
     "embedded-memory": (embedded_memory, ()),
     "embedded-file": (embedded_file, ()),
+    "simulated": (simulated, ()),
     "azure": (azure, (pytest.mark.emulators,)),
 }
 """By name: the factory, and marks (``pytest.mark.emulators`` for what needs the stand-ins)."""

@@ -353,7 +353,7 @@ class Driver:
             "lastUpdated": self.client.clock.now().timestamp(),
         }
         with contextlib.suppress(ConflictError):
-            await self.client.facts.create_header(document, {"id": RUN, **run_input})
+            await self.client.facts.create_header(document, run_input)
         for node_id in analyze_blueprint(self.world.story.blueprint).start_node_ids:
             await self.client.queue.send(Message(RUN, "story", node_id).to_body())
 

@@ -157,7 +157,7 @@ class FactServer:
                 for key, found in values.items()
                 if found is not None and "value" in found.value
             },
-            input=None if item is None else _input(item.value),
+            input=None if item is None else _copy(item.value),
             session=str(number),
         )
 
@@ -336,10 +336,6 @@ def _checked(value: Any) -> Any:
     if len(text) > MAX_BYTES:
         raise PayloadTooLargeError(f"an item of {len(text)} bytes is over the limit")
     return orjson.loads(text)
-
-
-def _input(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _copy(item).items() if key not in ("id", "runId") and key[0] != "_"}
 
 
 def _status(stored: Stored | None) -> str:
