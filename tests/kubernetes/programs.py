@@ -58,7 +58,7 @@ class Program:
 
     def get(self, path: str) -> str:
         """The text below the health port."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
             return str(answer.read().decode())
 
     def metric(self, line_start: str) -> float:

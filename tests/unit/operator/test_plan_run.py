@@ -38,6 +38,7 @@ from flowcraft_operator.planning.run_steps import (
     Step,
     Suspend,
 )
+from flowcraft_operator.planning.run_writing import display_interval
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STARTED = "2026-03-01T11:59:50.000Z"
@@ -211,6 +212,19 @@ class TestStatus:
         facts = replace(ACTIVE, previous=status_of(old), written_at=NOW)
         assert plan_run(spec(), old, facts, NOW + timedelta(hours=1)).status is None
         assert plan_run(spec(), old, facts, NOW + timedelta(hours=3)).status is not None
+
+    def test_many_runs_share_what_display_may_cost(self) -> None:
+        assert display_interval(50) == timedelta(seconds=10)
+        assert display_interval(5000) == timedelta(seconds=1000)
+        facts = replace(ACTIVE, previous=status_of(header()), written_at=NOW)
+        crowded = replace(facts, display_every=display_interval(5000))
+        later = NOW + timedelta(seconds=60)
+        further = header(progress={"done": 2, "total": 4})
+        for found in (header(), further):
+            assert plan_run(spec(), found, facts, later).status is not None
+            plan = plan_run(spec(), found, crowded, later)
+            assert plan.status is None
+            assert plan.look_again_s == pytest.approx(940)
 
     def test_a_new_phase_is_written_at_once(self) -> None:
         facts = replace(ACTIVE, previous=status_of(header()), written_at=NOW)

@@ -36,6 +36,7 @@ from flowcraft_operator.kube.events import Event, EventRecorder, Subject
 from flowcraft_operator.kube.resources import WORKFLOW_RUNS
 from flowcraft_operator.planning.run import RunFacts, RunPlan, plan_run
 from flowcraft_operator.planning.run_steps import AddFinalizer, ReadHeader, RemoveFinalizer, Step
+from flowcraft_operator.planning.run_writing import display_interval
 from flowcraft_operator.settings import OperatorSettings
 
 MAX_STEPS: Final = 120
@@ -216,6 +217,7 @@ class Runs:
             drift=record.drift if record.compared == run.metadata.generation else None,
             written_at=record.written_at,
             deletion_grace=self._deletion_grace,
+            display_every=display_interval(len(self._records)),
         )
 
     async def _compare(self, record: RunRecord, run: WorkflowRun, body: Mapping[str, Any]) -> None:

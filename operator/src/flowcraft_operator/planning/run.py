@@ -33,7 +33,7 @@ from flowcraft_operator.planning.run_steps import (
     Step,
     Suspend,
 )
-from flowcraft_operator.planning.run_writing import run_notices, write_due_at
+from flowcraft_operator.planning.run_writing import WRITE_EVERY, run_notices, write_due_at
 
 DELETION_GRACE: Final = timedelta(seconds=60)
 """How long a deletion waits for an unreachable backend to take the cancellation, by default."""
@@ -68,6 +68,7 @@ class RunFacts:
         drift: What of the spec differs from what the run pinned, where that was compared.
         written_at: When the status was written last by this process.
         deletion_grace: How long a deletion may wait for the backend.
+        display_every: How often DURATION and PROGRESS may be written.
     """
 
     run_id: str
@@ -84,6 +85,7 @@ class RunFacts:
     drift: RunObstacle | None = None
     written_at: datetime | None = None
     deletion_grace: timedelta = DELETION_GRACE
+    display_every: timedelta = WRITE_EVERY
 
     @property
     def accepted(self) -> bool:
@@ -155,7 +157,7 @@ def plan_run(spec: WorkflowRunSpec, header: HeaderDocument | None, facts: RunFac
 def _with_status(
     facts: RunFacts, status: WorkflowRunStatus, look_again_s: float | None, now: datetime
 ) -> RunPlan:
-    due_at = write_due_at(facts.previous, status, facts.written_at, now)
+    due_at = write_due_at(facts.previous, status, facts.written_at, now, display_every=facts.display_every)
     write = due_at is not None and due_at <= now and facts.previous != status
     if due_at is not None and not write:
         wait_s = (due_at - now).total_seconds()

@@ -13,6 +13,8 @@ from flowcraft_operator.planning.notices import Notice
 
 WRITE_EVERY: Final = timedelta(seconds=10)
 """Whatever is no change of phase or condition is written at most this often for each run."""
+DISPLAY_WRITES_PER_S: Final = 5.0
+"""DURATION and PROGRESS of all runs together cost about so many writes at most: many runs share them."""
 DURATION_GROWTH: Final = 0.1
 """DURATION alone is written anew when it grew by this share: a run that waits for days costs few writes."""
 
@@ -22,6 +24,8 @@ def write_due_at(
     status: WorkflowRunStatus,
     written_at: datetime | None,
     now: datetime,
+    *,
+    display_every: timedelta = WRITE_EVERY,
 ) -> datetime | None:
     """When a status is to be written: now, later, or (None) never as it is.
 
@@ -30,14 +34,16 @@ def write_due_at(
         status: What would be written now.
         written_at: When something was written last; None if not by this process.
         now: The present.
+        display_every: How often what is only for display may be written for each run.
     """
     if previous == status:
-        return _display_due_at(status, now, now)
+        return _display_due_at(status, now, now, display_every)
     if previous is None or _state(previous) != _state(status):
         return now
     if differs_only_in_display(previous, status):
-        progressed = previous.progress != status.progress
-        return _display_due_at(status, written_at or now, now, progressed=progressed)
+        if previous.progress == status.progress:
+            return _display_due_at(status, written_at or now, now, display_every)
+        return (written_at or now) + display_every
     return now if written_at is None else max(now, written_at + WRITE_EVERY)
 
 
@@ -60,14 +66,18 @@ def _state(status: WorkflowRunStatus) -> Sequence[object]:
     return (status.phase, conditions, status.observed_generation, status.run_id)
 
 
+def display_interval(active: int) -> timedelta:
+    """How often DURATION and PROGRESS may be written for each of so many active runs."""
+    return max(WRITE_EVERY, timedelta(seconds=active / DISPLAY_WRITES_PER_S))
+
+
 def _display_due_at(
-    status: WorkflowRunStatus, since: datetime, now: datetime, *, progressed: bool = False
+    status: WorkflowRunStatus, since: datetime, now: datetime, display_every: timedelta
 ) -> datetime | None:
-    """When DURATION or PROGRESS alone is worth a write; never for a run that has ended or waits to begin."""
+    """When DURATION alone is worth a write; never for a run that has ended or waits to begin."""
     if status.started_at is None or status.phase.is_final:
         return None
-    grown = (now - status.started_at) * DURATION_GROWTH
-    return since + (WRITE_EVERY if progressed else max(WRITE_EVERY, grown))
+    return since + max(display_every, (now - status.started_at) * DURATION_GROWTH)
 
 
 def _ending(status: WorkflowRunStatus) -> Notice:
