@@ -12,7 +12,7 @@ VALUES: list[Any] = [
     None, True, False, 0, 1, 7, "", "a", [], [1, "b"],
     {}, {"ok": True}, {"ok": False, "n": 3}, {"ok": {"n": 0}},
 ]  # fmt: skip
-FIELDS = ["", ".ok", ".n", ".ok.n", ".missing", ".length", ".1"]
+FIELDS = ["", "", "", ".ok", ".ok", ".n", ".ok.n", ".missing", ".length", ".1"]
 INPUT_KEYS = ["i0", "i1"]
 FAILS = [0] * 24 + [1, 1, 2, 3]
 
@@ -33,7 +33,7 @@ def programs(draw: st.DrawFn, *, max_nodes: int = 8, waits: bool = False) -> Pro
     Nodes read only what is resolved in every interleaving before they run: what lies before them on all ways.
     With ``waits``, some nodes wait for a decision and some sleep for a moment.
     """
-    count = draw(st.integers(1, max_nodes))
+    count = draw(st.sampled_from([1, 2, *range(3, max_nodes + 1), *range(3, max_nodes + 1)]))
     ids = [f"n{number}" for number in range(count)]
     before: dict[str, list[str]] = {}
     joins = {node_id: draw(st.sampled_from(["all", "all", "any"])) for node_id in ids}
@@ -41,14 +41,21 @@ def programs(draw: st.DrawFn, *, max_nodes: int = 8, waits: bool = False) -> Pro
     nodes: list[dict[str, Any]] = []
     spare: list[dict[str, Any]] = []
     known: dict[str, list[str]] = {}
+    behaviours: dict[str, dict[str, Any]] = {}
     for place, node_id in enumerate(ids):
         most = min(place, 3)
-        sources = draw(st.lists(st.sampled_from(ids[:place]), max_size=most)) if place else []
+        fewest = 1 if draw(st.integers(0, 5)) else 0
+        sources = (
+            draw(st.lists(st.sampled_from(ids[:place]), min_size=fewest, max_size=most)) if place else []
+        )
         before[node_id] = sorted(set(sources))
         known[node_id] = _surely_before(before[node_id], known, joins[node_id])
         for source in sources:
-            edges.append(draw(_edge(source, node_id, [*known[source], source])))
+            edges.append(
+                draw(_edge(source, node_id, [*known[source], source], "set" in behaviours.get(source, {})))
+            )
         nodes.append(draw(_node(node_id, joins[node_id], known[node_id], spare, waits)))
+        behaviours[node_id] = nodes[-1]["params"]
     blueprint = {
         "id": "random",
         "nodes": draw(st.permutations([*nodes, *spare])),
@@ -72,14 +79,15 @@ def own_key(node_id: str) -> str:
 
 
 @st.composite
-def _edge(draw: st.DrawFn, source: str, target: str, readable: list[str]) -> dict[str, Any]:
+def _edge(draw: st.DrawFn, source: str, target: str, readable: list[str], sets: bool) -> dict[str, Any]:
     edge: dict[str, Any] = {"source": source, "target": target}
-    kind = draw(st.integers(0, 9))
-    if kind in (0, 1):
-        edge["action"] = draw(st.sampled_from(["yes", "no"]))
-    if kind in (1, 2, 3):
-        edge["condition"] = draw(_path(["result.output", "result.action", *readable, *_keys(readable)]))
-    if kind in (3, 4):
+    kind = draw(st.integers(0, 11))
+    if kind in (0, 1, 2, 3):
+        edge["action"] = draw(st.sampled_from(["yes", "yes", "no"]))
+    if kind in (3, 4, 5, 6):
+        own = ["result.output"] * 3 + ["result.action", source] + [own_key(source)] * 2 * sets
+        edge["condition"] = draw(_path([*own, *readable, *_keys(readable)]))
+    if kind in (6, 7, 8):
         names = ["input", *(f"context.{name}" for name in (*readable, *_keys(readable)))]
         edge["transform"] = draw(_path(names))
     return edge
@@ -112,6 +120,8 @@ def _node(
         config["maxRetries"] = attempts
     if draw(st.integers(0, 5)) == 0:
         node["params"]["fails"] = (attempts or 1) + draw(st.integers(-1, 1))
+        if draw(st.integers(0, 5)) == 0:
+            node["params"]["fatal"] = True
         if not spare or draw(st.integers(0, 7)):
             fallback_id = f"f{node_id[1:]}"
             spare.append({"id": fallback_id, "uses": "act", "params": draw(_behaviour(fallback_id))})
@@ -124,7 +134,7 @@ def _behaviour(draw: st.DrawFn, node_id: str) -> dict[str, Any]:
     params: dict[str, Any] = {"node": node_id}
     fails = draw(st.sampled_from(FAILS))
     params["output"] = draw(st.sampled_from([{"value": value} for value in VALUES] + ["input"] * 8))
-    if action := draw(st.sampled_from([None, None, None, "yes", "no", "other", ""])):
+    if action := draw(st.sampled_from([None, None, "yes", "yes", "no", "other", ""])):
         params["action"] = action
     if fails:
         params["fails"] = fails

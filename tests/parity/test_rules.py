@@ -179,6 +179,7 @@ def test_nothing_returned(both: Both) -> None:
     nodes = {"n0": {"output": "nothing"}, "n1": ECHO, "n2": {}, "n3": {}}
     ours, theirs = both(nodes, *edges)
     assert "n0" not in theirs.outputs
+    assert theirs.calls == {"n0": [None], "n1": [None], "n3": [None]}
     assert ours.outputs["n0"] is None
     assert ours.calls == {"n0": [{}], "n1": [None], "n3": [None]}
 
