@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from flowcraft_api.conditions import condition
 from flowcraft_api.pool_status import FlowcraftWorkerPoolStatus, QueueStatus, RunCounts
-from flowcraft_api.table import POOL_COLUMNS, RUN_COLUMNS, format_table, pool_table_row, table_row
+from flowcraft_api.table import POOL_COLUMNS, RUN_COLUMNS, pool_table_row, table_row
 from flowcraft_api.workflow_run import PinnedBlueprint, RunPhase, WorkflowRunStatus
+from flowcraft_cli.tables import format_table
 
 NOW = datetime(2026, 1, 31, 8, 0, 10, tzinfo=UTC)
 CREATED = NOW - timedelta(seconds=10)

@@ -1,8 +1,8 @@
-"""The tables of `kubectl get`, printed without kubectl: the same columns, widths and ages."""
+"""The tables of `kubectl get`, made without kubectl: the same columns, cells and ages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from flowcraft_api.conditions import condition_of
@@ -10,9 +10,6 @@ from flowcraft_api.durations import human_duration
 from flowcraft_api.pool_status import FlowcraftWorkerPoolStatus
 from flowcraft_api.resources import FlowcraftWorkerPool, ResourceDefinition, WorkflowRun
 from flowcraft_api.workflow_run import WorkflowRunStatus
-
-_MIN_WIDTH = 6
-_PADDING = 3
 
 
 def column_names(definition: ResourceDefinition) -> list[str]:
@@ -53,21 +50,6 @@ def pool_table_row(
         _figure(status.runs.running if status.runs else None),
         _age(created_at, now),
     ]
-
-
-def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a table as kubectl does: columns of at least six characters with three blanks between them.
-
-    The last column is not padded. Returns lines without a final newline.
-    """
-    lines = [list(columns), *(list(row) for row in rows)]
-    widths = [
-        max(_MIN_WIDTH, max(len(line[i]) for line in lines) + _PADDING) for i in range(len(columns) - 1)
-    ]
-    return "\n".join(
-        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)) + line[-1]
-        for line in lines
-    )
 
 
 def _figure(value: int | None) -> str:

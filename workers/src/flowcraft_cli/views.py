@@ -13,7 +13,7 @@ from typing import Any
 from flowcraft_api.conditions import condition_of
 from flowcraft_api.resources import API_VERSION
 from flowcraft_api.run_status import reason_of, run_status
-from flowcraft_api.table import RUN_COLUMNS, format_table, table_row
+from flowcraft_api.table import RUN_COLUMNS, table_row
 from flowcraft_api.timestamps import parse_instant, rfc3339, whole_seconds
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
@@ -125,6 +125,8 @@ def print_runs(views: Sequence[RunView], output: OutputFormat, *, single: bool =
     if output in (OutputFormat.TABLE, OutputFormat.WIDE):
         wide = output is OutputFormat.WIDE
         columns = [*RUN_COLUMNS, *(WIDE_COLUMNS if wide else ())]
+        from flowcraft_cli.tables import format_table
+
         put(format_table(columns, [view.cells(wide=wide) for view in views]))
         return
     documents = [view.document() for view in views]

@@ -106,7 +106,7 @@ def _value(name: str, value: Any) -> Iterator[str]:
 
 
 def _table(columns: list[str], rows: Any) -> Iterator[str]:
-    from flowcraft_api.table import format_table
+    from flowcraft_cli.tables import format_table
 
     for line in format_table(columns, rows).splitlines():
         yield f"  {line.rstrip()}"

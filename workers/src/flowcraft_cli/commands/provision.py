@@ -56,7 +56,7 @@ async def _provision(settings: Settings, output: options.OutputFormat) -> int:
 
 
 def _print(parts: list[Part], output: options.OutputFormat) -> None:
-    from flowcraft_api.table import format_table
+    from flowcraft_cli.tables import format_table
     from flowcraft_cli.views import print_data, put
 
     if output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE):

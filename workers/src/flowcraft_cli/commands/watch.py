@@ -82,7 +82,8 @@ class _Rows:
         self._drawn = 0
 
     def __call__(self, view: RunView) -> None:
-        from flowcraft_api.table import RUN_COLUMNS, format_table
+        from flowcraft_api.table import RUN_COLUMNS
+        from flowcraft_cli.tables import format_table
         from flowcraft_cli.views import WIDE_COLUMNS, put
 
         columns = [*RUN_COLUMNS, *(WIDE_COLUMNS if self._wide else ())]
