@@ -21,5 +21,6 @@ _KUBECTL = TableFormat(
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lay out a table as kubectl does; lines without a final newline, and without blanks at their end."""
-    table: str = tabulate(list(rows), columns, tablefmt=_KUBECTL, disable_numparse=True, stralign="left")
+    # The heading is a row like any other: tabulate would make its columns wider.
+    table: str = tabulate([columns, *rows], tablefmt=_KUBECTL, disable_numparse=True, stralign="left")
     return "\n".join(line.rstrip() for line in table.splitlines())
