@@ -111,7 +111,7 @@ class Scene:
         answer = self.kubectl("get", "events", "-o", "json", about)
         return [str(each["reason"]) for each in json.loads(answer)["items"]]
 
-    async def phase(self, name: str, *phases: str, timeout_s: float = 40.0) -> dict[str, Any]:
+    async def phase(self, name: str, *phases: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until a run is in one of the phases, and give it."""
 
         def look() -> dict[str, Any] | None:
@@ -125,7 +125,7 @@ class Scene:
             raise AssertionError(f"{error}\n{self.get('workflowrun', name)}\n{logs}") from None
 
     async def condition(
-        self, kind: str, name: str, condition: str, reason: str, timeout_s: float = 40.0
+        self, kind: str, name: str, condition: str, reason: str, timeout_s: float = 60.0
     ) -> dict[str, Any]:
         """Wait until a condition has this reason, and give the condition."""
 

@@ -115,7 +115,7 @@ def worker_program(folder: Path, environment: Mapping[str, str], app: str = "sho
     return Program("worker", command, environment, folder)
 
 
-async def until(what: str, look: Callable[[], T], timeout_s: float = 40.0) -> T:
+async def until(what: str, look: Callable[[], T], timeout_s: float = 60.0) -> T:
     """Wait until a look gives something true."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -6,7 +6,7 @@ import pytest
 from tests.kubernetes.conftest import Scene, conditions
 from tests.kubernetes.programs import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(240)]
 
 
 async def test_a_run_goes_to_succeeded_and_leaves_nothing_behind(scene: Scene) -> None:

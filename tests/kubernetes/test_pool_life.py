@@ -11,7 +11,7 @@ import pytest
 from tests.kubernetes.conftest import Scene, conditions
 from tests.kubernetes.programs import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(240)]
 
 WRONG_KEY = "d3JvbmcgYW5kIGxvbmcgZW5vdWdoIHRvIGJlIHRha2VuIGZvciBhIGtleSBvZiBhbiBhY2NvdW50Lg=="
 

@@ -13,7 +13,7 @@ from flowcraft.clock import SystemClock
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_operator.wiring import AzureBackends, Backend
 
-pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.emulators, pytest.mark.timeout(240)]
 
 INLINE = {
     "id": "parcel",
