@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import gc
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from benchmarks.laps import WARM_UP, Lap, Load
+from flowcraft_cli.garbage import collect_rarely
 
 WARNING = 30
 
@@ -47,8 +47,7 @@ async def serve(opened: AbstractAsyncContextManager[Contestant]) -> None:
     loop = asyncio.get_running_loop()
     async with opened as runner:
         await runner.lap(WARM_UP)
-        gc.collect()
-        gc.freeze()  # as `flowcraft worker` does
+        collect_rarely()  # as `flowcraft worker` does
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             lap = await _lap(runner, Load(**json.loads(line)))
             print(json.dumps(dataclasses.asdict(lap)), flush=True)
