@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -21,6 +21,8 @@ State = Literal["ran", "skipped", "failed", "unreached"]
 RUN_INPUT: Final = {"amount": 42, "who": {"name": "ada"}}
 DECISION: Final = {"by": "ada"}
 FOREVER: Final = 99
+SECOND_EDITION: Final = 100_000
+"""Stories from this seed on have more to tell; those before it stay as they were, because tests name them."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Story:
         acts: What people do meanwhile.
         by_hand: Started as a hand-written client does: an unpinned header, one message a start node.
         kills: Whether a node ends its worker each time.
+        bare: By hand, and the header does not even name a blueprint: only the messages do.
+        pinned: The one who starts it gives the blueprint.
+        deadline_s: Until when it must be over.
+        strangers: How many workers of the queue do not know the blueprint.
+        indecision: Every decision is made twice, and then otherwise.
     """
 
     name: str
@@ -62,6 +69,11 @@ class Story:
     acts: tuple[Act, ...] = ()
     by_hand: bool = False
     kills: bool = False
+    bare: bool = False
+    pinned: bool = False
+    deadline_s: float | None = None
+    strangers: int = 0
+    indecision: bool = False
 
     @property
     def status(self) -> str:
@@ -112,15 +124,24 @@ SHAPES: Final[dict[str, tuple[str, str]]] = {
     "crossing": ("a>c a>d b>c b>d c>e d>e", ""),
 }
 
+WIDE: Final = "bcdefghijklmnopqrstuvw"
+MORE_SHAPES: Final[dict[str, tuple[str, str]]] = {
+    "fan of twenty-two": (" ".join(f"a>{n} {n}>z" for n in WIDE), ""),
+    "any fan of twenty-two": (" ".join(f"a>{n} {n}>y" for n in WIDE) + " y>z", "y"),
+    "twenty-three ends": (" ".join(f"a>{n}" for n in WIDE), ""),
+    "two joins of one fan": (" ".join(f"a>{n} {n}>y {n}>z" for n in "bcde") + " y>x z>x", "y"),
+}
+
 
 def draw(seed: int) -> Story:
     """The story of a seed."""
-    return _Author(random.Random(f"story {seed}")).story()  # noqa: S311
+    return _Author(random.Random(f"story {seed}"), more=seed >= SECOND_EDITION).story()  # noqa: S311
 
 
 class _Author:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, more: bool) -> None:
         self.rng = rng
+        self.more = more
         self.shape, edges, any_joins = self._shape()
         pairs = [tuple(pair.split(">")) for pair in edges.split() if ">" in pair]
         ids = dict.fromkeys(node_id for pair in edges.split() for node_id in pair.split(">"))
@@ -146,7 +167,7 @@ class _Author:
             }
         )
         acts = self._acts()
-        return Story(
+        story = Story(
             f"{self.shape}{''.join(f', {act.verb} at {act.after_s:.1f} s' for act in acts)}",
             blueprint,
             self.told,
@@ -155,11 +176,24 @@ class _Author:
             by_hand=self.rng.random() < 0.1,
             kills=self.kills,
         )
+        return self._embellished(story) if self.more else story
+
+    def _embellished(self, story: Story) -> Story:
+        chance = self.rng.random
+        return replace(
+            story,
+            bare=story.by_hand and chance() < 0.5,
+            pinned=not story.by_hand and chance() < 0.2,
+            deadline_s=self.rng.choice([1.0, 4.0, 20.0]) if chance() < 0.1 and not story.by_hand else None,
+            strangers=1 if chance() < 0.15 else 0,
+            indecision=chance() < 0.2,
+        )
 
     def _shape(self) -> tuple[str, str, str]:
-        name = self.rng.choice([*SHAPES, "random", "random", "random"])
+        names = [*SHAPES, *(MORE_SHAPES if self.more else ()), "random", "random", "random"]
+        name = self.rng.choice(names)
         if name != "random":
-            return (name, *SHAPES[name])
+            return (name, *(SHAPES | MORE_SHAPES)[name])
         ids = "abcdefghi"[: self.rng.randint(3, 9)]
         pairs = {
             f"{source}>{target}"
@@ -252,6 +286,13 @@ class _Author:
         if trouble < 0.15:
             params["fails"] = self.rng.choice([1, 2])
             config.update(maxRetries=3, retryDelay=self.rng.choice([0, 100, 9000]))
+        elif trouble < 0.19 and self.more:
+            params["fails"] = FOREVER
+            config.update(fallback="spare", maxRetries=self.rng.choice([1, 2]))
+            output = f"{node.id}~"
+        elif trouble < 0.23 and self.more:
+            params["stalls"] = 1
+            config.update(timeout=60_000, maxRetries=3)
         return Told("ran", output)
 
     def _wait(self, node: _Node) -> Told:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from tests.simulation.faults import At, Plan, storm
 from tests.simulation.simulation import Result, sampled_single_faults, simulate
+from tests.simulation.story import SECOND_EDITION
 
 
 def _all_well(results: list[Result]) -> None:
@@ -23,24 +24,24 @@ def test_the_same_seed_gives_the_same_history(plan: Plan) -> None:
     assert len({simulate(11, plan).digest for _ in range(3)}) == 1
 
 
-@pytest.mark.parametrize("first", range(0, 160, 40))
+@pytest.mark.parametrize("first", [*range(0, 120, 40), *range(SECOND_EDITION, SECOND_EDITION + 80, 40)])
 def test_without_faults_nothing_is_done_twice_and_nobody_else_is_needed(first: int) -> None:
     _all_well([simulate(seed) for seed in range(first, first + 40)])
 
 
-@pytest.mark.parametrize("first", range(0, 80, 20))
+@pytest.mark.parametrize("first", [*range(0, 40, 20), *range(SECOND_EDITION, SECOND_EDITION + 40, 20)])
 def test_stale_reads_change_no_value_and_no_end(first: int) -> None:
     _all_well([simulate(seed, Plan(lag_s=0.25)) for seed in range(first, first + 20)])
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
+@pytest.mark.parametrize("first", [*range(0, 30, 10), *range(SECOND_EDITION, SECOND_EDITION + 30, 10)])
 def test_one_fault_at_any_call_is_survived_without_reconciliation(first: int) -> None:
     """Unless a message or an arrival is lost: only the reconciler notices."""
     for seed in range(first, first + 10):
         _all_well([simulate(seed, plan) for plan in sampled_single_faults(seed, 8)])
 
 
-@pytest.mark.parametrize("first", range(0, 150, 15))
+@pytest.mark.parametrize("first", [*range(0, 75, 15), *range(SECOND_EDITION, SECOND_EDITION + 75, 15)])
 def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> None:
     _all_well([simulate(seed, storm(seed)) for seed in range(first, first + 15)])
 
@@ -58,6 +59,11 @@ def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> 
         pytest.param(186, Plan(lag_s=0.25), id="an input was not seen"),
         pytest.param(290, Plan(lag_s=0.25), id="a terminal's output was not seen"),
         pytest.param(42, storm(42), id="give-backs forgot the crashes before them"),
+        pytest.param(
+            SECOND_EDITION + 3,
+            Plan(single=(At(8, "not done"),)),
+            id="a repeated start of a pinned run was not signalled",
+        ),
     ],
 )
 def test_what_was_once_wrong(seed: int, plan: Plan) -> None:

@@ -75,6 +75,8 @@ def _end(world: World) -> Iterator[str]:
     allowed = {world.story.status}
     if any(act.verb == "cancel" for act in world.story.acts):
         allowed.add("cancelled")
+    if world.story.deadline_s is not None:
+        allowed.add("failed")
     if "awaiting" in allowed:
         allowed |= _waiting(world)
     if status not in allowed:
@@ -162,7 +164,7 @@ def _calm(world: World) -> Iterator[str]:
         yield f"executed twice without a fault: {twice}"
     sent = Counter((message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent))
     more = sum(act.verb in ("suspend", "stop a worker") for act in world.story.acts)
-    again = sum(act.verb == "start again" for act in world.story.acts)
+    again = sum(act.verb == "start again" for act in world.story.acts) + world.story.indecision
     for (key, alarm), count in sent.items():
         allowed = 1 + again + more
         if count > allowed:

@@ -21,7 +21,7 @@ from tests.simulation.virtual_time import VirtualClock
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RefusedError
+from flowcraft.distributed.header import RefusedError, RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.reconciliation import Reconciler
 from flowcraft.distributed.services import Services, WorkerSettings
@@ -235,6 +235,8 @@ class World:
         """Bring everything to life."""
         for _ in range(self.rng.choice([1, 2, 2, 3])):
             self._spawn(self._work())
+        for _ in range(self.story.strangers):
+            self._spawn(self._work(stranger=True))
         if self.plan.reconciled:
             self._spawn(self._reconcile())
         client = Client(**Process(self, "client", mortal=False).ports())
@@ -257,7 +259,8 @@ class World:
         """Somebody starts another one in its place, a little later."""
         self.last_fault_s = self.now
         if self.workers.pop(process.name, None) is not None:
-            self._spawn(self._work(self.rng.uniform(1.0, 20.0)))
+            stranger = process.name.startswith("stranger")
+            self._spawn(self._work(self.rng.uniform(1.0, 20.0), stranger=stranger))
         elif process.name.startswith("reconciler"):
             self._spawn(self._reconcile())
 
@@ -271,11 +274,11 @@ class World:
         done = [task for task in self._tasks if task.done() and not task.cancelled()]
         return [error for task in done if (error := task.exception()) is not None]
 
-    async def _work(self, after_s: float = 0.0) -> None:
+    async def _work(self, after_s: float = 0.0, *, stranger: bool = False) -> None:
         if after_s:
             await asyncio.sleep(after_s)
         self._born += 1
-        process = Process(self, f"w{self._born}", mortal=True)
+        process = Process(self, f"{'stranger' if stranger else 'w'}{self._born}", mortal=True)
         worker = Worker(self._services(process))
         self.workers[process.name] = (process, worker)
         await worker.start()
@@ -286,7 +289,7 @@ class World:
             **process.ports(),
             random=random.Random(self.rng.random()),  # noqa: S311
             evaluator=EVALUATOR,
-            catalog=_app(process, self.story).options,
+            catalog=_app(process, None if process.name.startswith("stranger") else self.story).options,
             worker_id=process.name,
             settings=PATIENT if self.plan.storm_s and not self.story.kills else SETTINGS,
             log=self.history.logger(process.name),
@@ -306,7 +309,7 @@ class World:
 
     async def stop_a_worker(self) -> None:
         """One living worker drains and ends; another one starts."""
-        living = [one for one in self.workers.values() if not one[0].dead]
+        living = [one for one in self.workers.values() if not one[0].dead and one[0].name[0] == "w"]
         if living:
             process, worker = self.rng.choice(living)
             del self.workers[process.name]
@@ -340,16 +343,18 @@ class Driver:
                 await self.client.clock.sleep(2.0)
 
     async def _start(self) -> None:
-        if self.world.story.by_hand:
+        story = self.world.story
+        if story.by_hand:
             await self._start_by_hand(RUN_INPUT)
         else:
-            await self.client.start_workflow("story", RUN_INPUT, run_id=RUN)
+            request = RunRequest(RUN, "story", input=RUN_INPUT, deadline_s=story.deadline_s)
+            await self.client.start(request, story.blueprint if story.pinned else None)
 
     async def _start_by_hand(self, run_input: Any) -> None:
         document: Any = {
             "id": RUN,
             "status": "running",
-            "blueprintId": "story",
+            **({} if self.world.story.bare and not self.world.plan.reconciled else {"blueprintId": "story"}),
             "lastUpdated": self.client.clock.now().timestamp(),
         }
         with contextlib.suppress(ConflictError):
@@ -392,14 +397,35 @@ class Driver:
                     return
             else:
                 self.world.history.add("somebody", f"decided {key}")
+                if self.world.story.indecision:
+                    await self._waver(key, action)
                 return
 
+    async def _waver(self, key: str, action: str | None) -> None:
+        """Say the same again, then something else: that is refused, whatever became of the run."""
+        await self._unless_ended(lambda: self.client.decide(RUN, key, action=action, output=DECISION))
+        try:
+            await self._persist(lambda: self.client.decide(RUN, key, action="other", output=None))
+        except RefusedError as error:
+            self.world.history.add("somebody", f"was refused: {error}")
+        else:
+            self.world.misread.append(f"{key} was decided twice")
 
-def _app(process: Process, story: Story) -> App:
+
+def _app(process: Process, story: Story | None) -> App:
     app = App("simulation", dependencies={"process": process})
-    app.node("work")(_work_node)
-    app.add_blueprint(story.blueprint)
+    if story is not None:
+        app.node("work")(_work_node)
+        app.node("spare")(_spare_node)
+        app.add_blueprint(story.blueprint)
     return app
+
+
+async def _spare_node(ctx: NodeContext) -> NodeResult:
+    """Stands in for a node that fails."""
+    output = f"{ctx.node_key}~"
+    await ctx.context.set(f"k_{ctx.node_key}", output)
+    return NodeResult(output, ctx.params.get("action"))
 
 
 async def _work_node(ctx: NodeContext) -> NodeResult:
@@ -410,7 +436,7 @@ async def _work_node(ctx: NodeContext) -> NodeResult:
     world.history.add(process.name, f"executes {ctx.node_key}, attempt {ctx.attempt}, input {ctx.input}")
     if params.get("kills"):
         process.crash()
-    await process.wait(params["takes_s"])
+    await process.wait(3600.0 if ctx.attempt <= params.get("stalls", 0) else params["takes_s"])
     for name, expected in params.get("reads", {}).items():
         found = await ctx.context.get(f"k_{name}")
         if found != expected:

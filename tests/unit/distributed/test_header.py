@@ -234,3 +234,14 @@ def test_a_refused_verb_changes_nothing_and_says_so() -> None:
     with pytest.raises(RefusedError, match="already completed") as refused:
         headers.cancelled(header("completed"), NOW)
     assert not refused.value.retryable
+
+
+def test_a_header_is_untouched_until_somebody_else_writes_it() -> None:
+    blueprint = Blueprint("order", (NodeDefinition("a", "code"),))
+    assert headers.is_untouched(header())
+    assert headers.is_untouched(headers.pinned(header(), blueprint, START, queue="q"))
+    assert not headers.is_untouched(headers.pinned(header(), blueprint, NOW, queue="q"))
+    touched = headers.touched(headers.pinned(header(), blueprint, START, queue="q"), NOW)
+    assert touched is not None
+    assert not headers.is_untouched(touched)
+    assert not headers.is_untouched(header("completed"))

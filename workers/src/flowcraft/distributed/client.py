@@ -17,6 +17,7 @@ from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.repair import hint, repair
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.distributed.times import parse_time
 from flowcraft.ports import (
     Clock,
     Commit,
@@ -94,14 +95,15 @@ class Client:
             from flowcraft.linter import require_valid  # noqa: PLC0415  it loads the expression library
 
             require_valid(blueprint)
-            document = await pin(self.facts, document, blueprint, self.clock.now(), self.queue_name)
+            accepted = parse_time(document["createdAt"]) or self.clock.now()
+            document = await pin(self.facts, document, blueprint, accepted, self.queue_name)
         try:
             stored = await self.facts.create_header(document, input_item)
         except ConflictError:
-            existing = await self._read(request.run_id)
-            if existing.document.get("startedAt") or headers.is_terminal(existing.document):
-                return existing
-            stored = existing  # the first start may have died before its signal
+            stored = await self._existing(request.run_id)
+            if not headers.is_untouched(stored.document):
+                return stored
+            # else the first start may have died before its signal
         if stored.document.get("status") != "paused":
             await self.queue.send(Message(request.run_id, stored.document.get("blueprintId", "")).to_body())
         await hint(self, f"+{request.run_id}")
@@ -189,6 +191,14 @@ class Client:
             raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
         del document["input"]
         return document, request.input
+
+    async def _existing(self, run_id: str) -> Stored:
+        for delay_s in (0.0, *STALE_DELAYS_S):
+            await self.clock.sleep(delay_s)
+            stored = await self.facts.read_header(run_id)
+            if stored is not None:
+                return stored
+        raise BackendUnavailableError(f"run {run_id} exists and is not visible yet; try again")
 
     async def _read(self, run_id: str) -> Stored:
         stored = await self.facts.read_header(run_id)

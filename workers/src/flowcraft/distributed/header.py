@@ -132,6 +132,15 @@ def is_pinned(header: HeaderDocument) -> bool:
     return bool(header.get("blueprintHash"))
 
 
+def is_untouched(header: HeaderDocument) -> bool:
+    """Whether nobody has written the header since it was accepted (pinned then, or not at all)."""
+    accepted = header.get("createdAt")
+    started = header.get("startedAt")
+    if is_terminal(header) or started not in (None, accepted):
+        return False
+    return started is None or header.get("lastUpdated") == accepted
+
+
 def deadline_passed(header: HeaderDocument, now: datetime) -> bool:
     """Whether an active run is past its deadline."""
     deadline = parse_time(header.get("deadlineAt"))
