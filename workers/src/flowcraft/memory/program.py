@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.engine.inputs import Evaluator, Needs, needs
+from flowcraft.distributed.ending import terminal_nodes
+from flowcraft.engine.choice import choose_edges
+from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs
 from flowcraft.engine.plan import Plan, PlannedNode
+from flowcraft.engine.resolution import Wave, follow
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
 from flowcraft.linter import require_valid
+from flowcraft.node import NodeResult
+
+MAX_WAVES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Step:
         fallback: What runs as its last attempt.
         needs: What its inputs and expressions name; None if it reads nothing but its taken edges.
         sources: Ids of the nodes before it.
+        plain: The edges taken when there is no action, where no expression has a say in it; else None.
     """
 
     planned: PlannedNode
@@ -47,6 +54,7 @@ class Step:
     fallback: Code | None
     needs: Needs | None
     sources: tuple[str, ...]
+    plain: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +64,15 @@ class Program:
     Attributes:
         plan: The compiled blueprint.
         steps: By node id.
+        terminal: Ids of the nodes whose outputs make the run's output.
         blocks: Some of its code is synchronous and runs in threads.
     """
 
     plan: Plan
     steps: Mapping[str, Step]
+    terminal: tuple[str, ...]
     blocks: bool
+    _waves: dict[tuple[str, tuple[int, ...]], Wave] = field(default_factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, registry: Registry, evaluator: Evaluator) -> Program:
@@ -74,7 +85,17 @@ class Program:
         plan = Plan.of(blueprint)
         steps = {node.id: _step(plan, node, registry, evaluator) for node in plan.nodes.values()}
         codes = [code for step in steps.values() for code in (step.code, step.fallback) if code is not None]
-        return cls(plan, steps, any(code.implementation.kind != "async" for code in codes))
+        blocks = any(code.implementation.kind != "async" for code in codes)
+        return cls(plan, steps, terminal_nodes(plan), blocks)
+
+    def follow(self, key: str, taken: tuple[int, ...]) -> Wave:
+        """The engine's ``follow``, whose answers are kept: another run will ask the same."""
+        wave = self._waves.get((key, taken))
+        if wave is None:
+            if len(self._waves) > MAX_WAVES:
+                self._waves.clear()
+            wave = self._waves[key, taken] = follow(self.plan, key, taken)
+        return wave
 
 
 def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluator) -> Step:
@@ -85,13 +106,18 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         code = Code(node.id, own, own.policy(definition.config), definition.params)
         fallback = _fallback(plan.blueprint, node, registry)
     edges = [plan.edges[position] for position in node.outgoing]
-    reads = definition.inputs is not None or any(edge.condition or edge.transform for edge in edges)
+    decides = any(edge.condition or edge.transform for edge in edges)
+    reads = decides or definition.inputs is not None
+    plain = None
+    if not decides:
+        plain, _ = choose_edges(plan, node.id, NodeResult(), Facts({}, {}, None), evaluator)
     return Step(
         planned=node,
         code=code,
         fallback=fallback,
         needs=needs(plan, node.id, evaluator) if reads else None,
         sources=tuple(dict.fromkeys(plan.edges[position].source for position in node.incoming)),
+        plain=plain,
     )
 
 

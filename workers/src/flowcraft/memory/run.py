@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -21,7 +21,7 @@ from flowcraft.distributed.times import iso, later
 from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, node_input
-from flowcraft.engine.resolution import Join, JoinStates, Wave, follow, join_state, skip_path
+from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
 from flowcraft.errors import EvaluationError
 from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
 from flowcraft.failures import ErrorDetail
@@ -35,6 +35,8 @@ BREATH_S: Final = 0.01
 """How long nodes that never block may hold the event loop."""
 _FIRED: Final[dict[str, bool]] = {}
 """Stands for the arrivals of a join that has been decided."""
+_NONE: Final[dict[int, Any]] = {}
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,13 @@ class MemoryRun:
         self._executing: set[asyncio.Task[Any]] = set()
         self._alarms: set[asyncio.Task[None]] = set()
         self._breath_at = 0.0
+        self._shown = ""
+        self._shown_from = self._shown_until = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a node failed."""
+        return self._stopped.is_set()
 
     async def go(self) -> None:
         """Begin."""
@@ -111,7 +120,7 @@ class MemoryRun:
         self._decisions = decisions
         for record in records.values():
             if record.status == "completed":
-                self._route(follow(self._plan, record.key, record.taken))
+                self._route(self._program.follow(record.key, record.taken))
         self._ready.extend(decisions)
         await self._carry_on()
 
@@ -179,39 +188,18 @@ class MemoryRun:
     async def _act(self, key: str) -> None:
         step = self._program.steps[key]
         own = self.records.get(key)
-        now = self._surround.clock.now()
-        started = own.started_at if own is not None else iso(now)
-        if step.code is not None:
-            await self._execute(step, step.code, own, started)
-        elif own is not None:
-            self._completed(step, self._waited(step), {}, 1, started)
-        elif step.planned.definition.uses == "wait":
-            self.records[key] = replace(self._record(step, started), kind="wait")
-        else:
-            try:
-                nap_s = duration_s(step.planned.definition.params.get("duration"))
-            except ValueError as error:
-                self._failed(step, ErrorDetail.of(error), 1, started)
-                return
-            wake_at = iso(now + timedelta(seconds=nap_s))
-            self.records[key] = replace(self._record(step, started), kind="sleep", wake_at=wake_at)
-            self._set_alarm(key, nap_s)
-
-    def _waited(self, step: Step) -> NodeResult:
-        """The result of a node that waited: the decision's, or the input that a sleep passes on."""
-        decision = self._decisions.get(step.planned.id)
-        if decision is not None:
-            return NodeResult(decision.output, decision.action)
-        return NodeResult(node_input(self._plan, step.planned.id, self._facts_of(step)))
-
-    async def _execute(self, step: Step, code: Code, own: NodeRecord | None, started: str) -> None:
-        key = step.planned.id
+        started = self._now() if own is None else own.started_at
+        code = step.code
+        if code is None:
+            self._wait(step, own, started)
+            return
         value = node_input(self._plan, key, self._facts_of(step))
-        work = self._work(key, code, value)
         fallback = None if step.fallback is None else self._work(key, step.fallback, value)
         first_attempt = 1 if own is None else own.attempt + 1
         try:
-            outcome = await execute_node(work, self._around, fallback=fallback, first_attempt=first_attempt)
+            outcome = await execute_node(
+                self._work(key, code, value), self._around, fallback=fallback, first_attempt=first_attempt
+            )
         except asyncio.CancelledError:
             if not self._stopped.is_set():
                 raise
@@ -230,6 +218,30 @@ class MemoryRun:
                 error=outcome.error.to_dict(),
             )
             self._set_alarm(key, outcome.delay_s)
+
+    def _wait(self, step: Step, own: NodeRecord | None, started: str) -> None:
+        """A kind that the engine acts on itself begins to wait, or has waited."""
+        key = step.planned.id
+        if own is not None:
+            self._completed(step, self._waited(step), {}, 1, started)
+        elif step.planned.definition.uses == "wait":
+            self.records[key] = replace(self._record(step, started), kind="wait")
+        else:
+            try:
+                nap_s = duration_s(step.planned.definition.params.get("duration"))
+            except ValueError as error:
+                self._failed(step, ErrorDetail.of(error), 1, started)
+                return
+            wake_at = later(self._surround.clock.now(), nap_s)
+            self.records[key] = replace(self._record(step, started), kind="sleep", wake_at=wake_at)
+            self._set_alarm(key, nap_s)
+
+    def _waited(self, step: Step) -> NodeResult:
+        """The result of a node that waited: the decision's, or the input that a sleep passes on."""
+        decision = self._decisions.get(step.planned.id)
+        if decision is not None:
+            return NodeResult(decision.output, decision.action)
+        return NodeResult(node_input(self._plan, step.planned.id, self._facts_of(step)))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
         return Work(code.implementation, partial(self._node_context, key, code, value), code.policy)
@@ -272,21 +284,35 @@ class MemoryRun:
         return NodeRecord(key, key, "awaiting", started_at=started, seq=self._seq(step))
 
     def _seq(self, step: Step) -> int:
-        records = self.records
-        return 1 + max((records[key].seq for key in step.sources if key in records), default=0)
+        records, highest = self.records, 0
+        for key in step.sources:
+            if key in records:
+                highest = max(highest, records[key].seq)
+        return highest + 1
+
+    def _now(self) -> str:
+        """The time as records have it; most of them are written within the millisecond of another."""
+        now = self._surround.clock.now()
+        if not self._shown_from <= now < self._shown_until:
+            self._shown_from = now.replace(microsecond=now.microsecond // 1000 * 1000)
+            self._shown_until = self._shown_from + _MILLISECOND
+            self._shown = iso(now)
+        return self._shown
 
     def _completed(
         self, step: Step, result: NodeResult, writes: Mapping[str, Any], attempts: int, started: str
     ) -> None:
         key = step.planned.id
-        facts = self._facts_of(step)
-        if writes and step.needs is not None:
-            facts = replace(facts, context=_overlaid(facts.context, writes))
-        try:
-            taken, values = choose_edges(self._plan, key, result, facts, self._surround.evaluator)
-        except EvaluationError as error:
-            self._failed(step, ErrorDetail.of(error), attempts, started)
-            return
+        taken, values = step.plain, _NONE
+        if taken is None or result.action is not None:
+            facts = self._facts_of(step)
+            if writes and step.needs is not None:
+                facts = replace(facts, context=_overlaid(facts.context, writes))
+            try:
+                taken, values = choose_edges(self._plan, key, result, facts, self._surround.evaluator)
+            except EvaluationError as error:
+                self._failed(step, ErrorDetail.of(error), attempts, started)
+                return
         if writes:
             for name, value in writes.items():
                 if value is MISSING:
@@ -304,12 +330,12 @@ class MemoryRun:
             values,
             attempts,
             started_at=started,
-            finished_at=iso(self._surround.clock.now()),
+            finished_at=self._now(),
             seq=self._seq(step),
             decision=None if decision is None else {"action": decision.action, "output": decision.output},
         )
         if not self._stopped.is_set():
-            self._route(follow(self._plan, key, taken))
+            self._route(self._program.follow(key, taken))
 
     def _failed(self, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
         self.records[step.planned.id] = replace(
@@ -317,7 +343,7 @@ class MemoryRun:
             status="failed",
             error=error.to_dict(),
             attempt=attempts,
-            finished_at=iso(self._surround.clock.now()),
+            finished_at=self._now(),
         )
         self._stop()
 
@@ -349,9 +375,7 @@ class MemoryRun:
     def _skip(self, keys: tuple[str, ...]) -> None:
         for key in keys:
             if key not in self.records:
-                self.records[key] = NodeRecord(
-                    key, key, "skipped", finished_at=iso(self._surround.clock.now())
-                )
+                self.records[key] = NodeRecord(key, key, "skipped", finished_at=self._now())
 
     def _arrive(self, join: JoinStates) -> Join:
         """The state of a join after these edges; ``OPEN`` also if it was decided before."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.clock import SystemClock
-from flowcraft.distributed.ending import failure, terminal_nodes
+from flowcraft.distributed.ending import failure
 from flowcraft.errors import AppError, FlowcraftError
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry
@@ -22,6 +22,7 @@ from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision, RunResult, RunStatus
 from flowcraft.memory.run import MemoryRun, Surround
 from flowcraft.ports.clock import Clock
+from flowcraft.records import NodeRecord
 
 DEFAULT_CONCURRENCY: Final = 16
 MAX_PROGRAMS: Final = 256
@@ -137,9 +138,10 @@ async def _unwrapped(carrying: Any) -> None:
 
 def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunResult:
     records = run.records
-    failed = [record for record in records.values() if record.status == "failed"]
+    failed: list[NodeRecord] = []
     status: RunStatus
-    if failed:
+    if run.failed:
+        failed = [record for record in records.values() if record.status == "failed"]
         status = "failed"
     elif run.ended:
         status = "completed"
@@ -149,7 +151,7 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         raise FlowcraftError(f"run {run_id} can neither move nor end: a defect of the engine")
     output = None
     if status == "completed":
-        known = ((key, records.get(key)) for key in terminal_nodes(program.plan))
+        known = ((key, records.get(key)) for key in program.terminal)
         output = {key: found.output for key, found in known if found and found.status == "completed"}
     errors = tuple(failure(record) for record in failed)
     return RunResult(
