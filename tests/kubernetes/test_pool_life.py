@@ -64,6 +64,24 @@ async def test_a_missing_secret_and_a_missing_queue_are_told_by_name(scene: Scen
     assert "flowcraft provision" in unprovisioned["message"]
 
 
+async def test_a_secret_that_was_gone_for_a_while_is_found_again(scene: Scene) -> None:
+    scene.operator()
+    reference = {"secretKeyRef": {"name": "azure", "key": "storage"}}
+    scene.pool(backend={"queue": {"connectionString": reference}})
+    await scene.condition("flowcraftworkerpool", "orders", "Ready", "SecretNotFound")
+    secret(scene, "azure", wrong="x")
+    told = await until("the key", lambda: message_with(scene, "has no key storage"))
+    assert "Secret azure" in told
+    secret(scene, "azure", storage=scene.environment["FLOWCRAFT_QUEUE_CONNECTION_STRING"])
+    await scene.condition("flowcraftworkerpool", "orders", "Ready", "Idle")
+
+
+def message_with(scene: Scene, text: str) -> str:
+    """The message of Ready, once it holds this text."""
+    message = str(conditions(scene.get("fwp", "orders"))["Ready"]["message"])
+    return message if text in message else ""
+
+
 async def test_an_unreachable_backend_never_holds_up_a_deletion(scene: Scene) -> None:
     operator = scene.operator(FLOWCRAFT_DELETION_GRACE_S="3")
     scene.pool()

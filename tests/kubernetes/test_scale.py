@@ -163,7 +163,8 @@ async def test_it_catches_up_with_active_runs(scene: Scene) -> None:
     first = scene.operator(FLOWCRAFT_STATUS_POLL_S="5")
     await until("all statuses are told", lambda: _told(first), timeout_s=200)
     _log.info(
-        f"{ACTIVE_RUNS} statuses written with {first.cpu_s():.1f} s of processor time, {first.memory_mb():.0f} MB"
+        f"{ACTIVE_RUNS} statuses written with {first.cpu_s():.1f} s of processor time, "
+        f"{first.memory_mb():.0f} MB"
     )
     first.stop()
 
@@ -172,7 +173,8 @@ async def test_it_catches_up_with_active_runs(scene: Scene) -> None:
     await until("all headers are read", lambda: _told(operator), timeout_s=60)
     caught_up_s, used_s = time.monotonic() - started, operator.cpu_s()
     _log.info(
-        f"caught up with {ACTIVE_RUNS} after {caught_up_s:.1f} s, {used_s:.1f} s used, {operator.memory_mb():.0f} MB"
+        f"caught up with {ACTIVE_RUNS} after {caught_up_s:.1f} s, {used_s:.1f} s used, "
+        f"{operator.memory_mb():.0f} MB"
     )
     assert operator.memory_mb() < MEMORY_MB
     assert caught_up_s < CAUGHT_UP_S

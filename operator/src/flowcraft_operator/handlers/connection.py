@@ -146,12 +146,11 @@ class PoolConnection:
     async def _open(self) -> None:
         try:
             settings = await self._resolved()
-            if settings == self.settings and self.backend is not None:
-                return
-            await self.close()
-            self.settings = settings
-            self._facts, self._queue, self._probed_at = ServiceHealth(), ServiceHealth(), None
-            self.backend = self.backends.open(settings, self.clock)
+            if settings != self.settings or self.backend is None:
+                await self.close()
+                self.settings = settings
+                self._facts, self._queue, self._probed_at = ServiceHealth(), ServiceHealth(), None
+                self.backend = self.backends.open(settings, self.clock)
         except SecretMissingError as error:
             self._settings_problem = BackendHealth(False, "SecretNotFound", str(error))
         except BackendSettingsError as error:

@@ -1,0 +1,61 @@
+"""The chart's roles are enough for the operator, and the API server holds it to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.chart.rendering import NAMESPACE, helm, of_kind, render
+from tests.kubernetes.conftest import Scene
+from tests.kubernetes.programs import operator_program
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.emulators,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(
+        helm() is None, reason="no helm: `make cluster` builds it once; or set FLOWCRAFT_HELM"
+    ),
+]
+
+
+def with_rights(scene: Scene, values: dict[str, Any]) -> Path:
+    """A kubeconfig of the operator's own service account, with the rights of the chart and no others."""
+    objects = render(values)
+    kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    rights = [each for kind in kinds for each in of_kind(objects, kind)]
+    scene.api.kubectl("create", "namespace", NAMESPACE, check=False)
+    scene.api.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(rights))
+    account = of_kind(objects, "ServiceAccount")[0]["metadata"]["name"]
+    token = scene.api.kubectl("create", "token", account, "--namespace", NAMESPACE).stdout.strip()
+    configuration = json.loads(scene.api.kubeconfig.read_text())
+    configuration["users"][0]["user"] = {"token": token}
+    kubeconfig = scene.folder / "operator.kubeconfig"
+    kubeconfig.write_text(json.dumps(configuration))
+    return kubeconfig
+
+
+@pytest.mark.parametrize("namespaced", [True, False])
+async def test_a_run_goes_its_way_with_the_rights_of_the_chart(scene: Scene, *, namespaced: bool) -> None:
+    values = {"watchNamespaces": [scene.namespace]} if namespaced else {}
+    kubeconfig = with_rights(scene, values)
+    watched = {"FLOWCRAFT_WATCH_NAMESPACES": scene.namespace} if namespaced else {}
+    given = {**scene.environment, **watched, "FLOWCRAFT_STATUS_POLL_S": "1"}
+    operator = operator_program(kubeconfig, scene.folder, given).start()
+    scene.programs.append(operator)
+    scene.worker(f"{scene.namespace}-orders")
+    secret = {"FLOWCRAFT": scene.environment["FLOWCRAFT_QUEUE_CONNECTION_STRING"]}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "azure"}, "stringData": secret}
+    scene.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    reference = {"secretKeyRef": {"name": "azure", "key": "FLOWCRAFT"}}
+    scene.pool(backend={"queue": {"connectionString": reference}})
+    scene.run("order")
+    await scene.phase("order", "Succeeded")
+    scene.run("mapped", blueprint={"configMapRef": {"name": "none", "key": "none"}})
+    await scene.condition("workflowrun", "mapped", "Accepted", "BlueprintNotFound")
+    assert scene.events("order")
+    scene.kubectl("delete", "workflowrun,flowcraftworkerpool", "--all", "--timeout=60s")
+    assert "forbidden" not in operator.text().lower(), operator.text()
