@@ -235,3 +235,21 @@ async def test_a_run_whose_facts_are_gone_is_not_started_again(scene: Scene) -> 
     scene.operator()
     await scene.condition("workflowrun", "order", "Succeeded", "FactsNotFound")
     assert scene.get("workflowrun", "order")["status"]["phase"] == "Suspended"
+
+
+async def test_an_api_server_that_hangs_for_a_while_is_waited_out(scene: Scene) -> None:
+    operator = scene.operator()
+    scene.pool()
+    scene.run("order")
+    run_id = (await scene.phase("order", "Running"))["status"]["runId"]
+    scene.api.pause()
+    try:
+        scene.worker(f"{scene.namespace}-orders")
+        for _ in range(300):
+            if (await header_of(scene, run_id))["status"] == "completed":
+                break
+            await asyncio.sleep(0.2)
+        assert operator.answers("/livez")
+    finally:
+        scene.api.go_on()
+    await scene.phase("order", "Succeeded")

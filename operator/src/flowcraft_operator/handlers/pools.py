@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from flowcraft.distributed.client import Client
 from flowcraft.ports import Clock
 from flowcraft.ports.errors import PortError
-from flowcraft_api.pool_status import RunCounts
 from flowcraft_api.run_status import BACKEND_UNREACHABLE, POOL_NOT_FOUND, POOL_NOT_READY, RunObstacle
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.worker_pool import WorkerPoolSpec
@@ -19,6 +18,7 @@ from flowcraft_operator.handlers.pool_children import PoolChildren
 from flowcraft_operator.handlers.pool_reconciliation import PoolReconciliation
 from flowcraft_operator.handlers.pool_state import PoolState
 from flowcraft_operator.handlers.run_record import Key, RunRecord
+from flowcraft_operator.handlers.seams import RunsOfPools
 from flowcraft_operator.handlers.work_queue import WorkQueue
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.kube.errors import NotFoundError, RejectedError
@@ -40,30 +40,6 @@ LINGER_S: Final = 90.0
 """How long a deleted pool's connection is kept for runs that are being deleted: longer than their grace."""
 WORKERS: Final = 32
 """Pools that are looked at at once: an unreachable backend keeps only its own pool waiting."""
-
-
-class RunsOfPools(Protocol):
-    """What pools need to know of runs."""
-
-    def active(self, pool: Key) -> Mapping[str, RunRecord]:
-        """The runs of a pool that have not ended, by run id."""
-        ...
-
-    def look_again(self, pool: Key) -> None:
-        """Have all runs of a pool planned anew."""
-        ...
-
-    def counts(self, pool: Key) -> RunCounts:
-        """How many runs of a pool are in which state."""
-        ...
-
-    def plan(self, record: RunRecord) -> None:
-        """Have a run planned anew."""
-        ...
-
-    def see_header(self, record: RunRecord, document: HeaderDocument | None, etag: str) -> None:
-        """Take a header that was read for a run."""
-        ...
 
 
 class PoolKeeper:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from flowcraft.distributed.client import Client, RunNotFoundError
 from flowcraft.distributed.header import RefusedError
@@ -33,12 +33,10 @@ from flowcraft_operator.handlers.run_starting import (
     drift,
     start_request,
 )
+from flowcraft_operator.handlers.seams import Pools
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.kube.events import Event
 from flowcraft_operator.planning.run_steps import Cancel, Decide, ReadHeader, Resume, Start, Step, Suspend
-
-if TYPE_CHECKING:
-    from flowcraft_operator.handlers.runs import Pools
 
 RETRY_AFTER: Final = timedelta(seconds=15)
 NEVER: Final = timedelta(days=3650)

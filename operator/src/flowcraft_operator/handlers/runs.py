@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
-from flowcraft.distributed.client import Client
 from flowcraft.ports import Clock
-from flowcraft.ports.errors import PortError
 from flowcraft_api.manifest import ManifestError, parse_workflow_run
 from flowcraft_api.pool_status import RunCounts
 from flowcraft_api.resources import WorkflowRun
@@ -29,6 +27,7 @@ from flowcraft_operator.handlers.run_record import (
 )
 from flowcraft_operator.handlers.run_starting import drift
 from flowcraft_operator.handlers.run_verbs import RunVerbs
+from flowcraft_operator.handlers.seams import Pools
 from flowcraft_operator.handlers.work_queue import WorkQueue
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.kube.errors import ConflictError, NotFoundError, RejectedError
@@ -43,34 +42,6 @@ MAX_STEPS: Final = 120
 """Steps of one handling: as many as a run has decisions, and some."""
 
 _log = logging.getLogger(__name__)
-
-
-class Pools(Protocol):
-    """What runs need to know of pools."""
-
-    def problem(self, pool: Key, *, deleting: bool) -> RunObstacle | None:
-        """Why the pool cannot take or steer runs now; None if it can."""
-        ...
-
-    def is_settling(self, pool: Key) -> bool:
-        """Whether it is too early to say that something is wrong with the pool."""
-        ...
-
-    def client(self, pool: Key) -> Client | None:
-        """The client of the pool's backend."""
-        ...
-
-    def report(self, pool: Key, error: PortError | None) -> None:
-        """Take note of how a request to the backend went."""
-        ...
-
-    def ttl_after_finished_s(self, pool: Key) -> float | None:
-        """How long facts of ended runs are kept."""
-        ...
-
-    def look_up(self, record: RunRecord) -> None:
-        """Have the header of a run read soon, together with others."""
-        ...
 
 
 class Runs:
