@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from flowcraft.blueprint import Blueprint
+from flowcraft.engine.plan import Plan
 
 Kind = Literal["work", "sleep", "wait"]
 KINDS: Final[tuple[Kind, ...]] = ("work", "sleep", "wait")
@@ -74,6 +75,12 @@ class Story:
     deadline_s: float | None = None
     strangers: int = 0
     indecision: bool = False
+
+    @property
+    def widest(self) -> int:
+        """The most edges that enter one join, the end included."""
+        plan = Plan.of(self.blueprint)
+        return max(len(plan.end_sources), *(len(node.incoming) for node in plan.nodes.values()))
 
     @property
     def status(self) -> str:

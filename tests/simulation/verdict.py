@@ -50,7 +50,7 @@ def settled(world: World) -> bool:
 
 def _waiting(world: World) -> set[str]:
     """Statuses of a run that only waits: a lost count hides that until the run is reconciled."""
-    return {"awaiting"} if world.plan.calm or world.plan.reconciled else {"awaiting", "running"}
+    return {"awaiting"} if world.plan.calm or world.reconciled else {"awaiting", "running"}
 
 
 def violations(world: World) -> list[str]:
@@ -84,7 +84,7 @@ def _end(world: World) -> Iterator[str]:
     if world.story.status == "awaiting" and status not in TERMINAL_STATUSES:
         waiting = {record.key for record in final_records(world).values() if not record.resolved}
         listed = {entry["nodeKey"] for entry in header.get("awaiting", [])}  # type: ignore[attr-defined]
-        exact = world.plan.calm or world.plan.reconciled  # else it may be as a crash, or a race, left it
+        exact = world.plan.calm or world.reconciled  # else it may be as a crash, or a race, left it
         if not waiting or (exact and waiting != listed):
             yield f"{sorted(waiting)} wait, {sorted(listed)} are listed"
 

@@ -166,6 +166,15 @@ class World:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    @property
+    def reconciled(self) -> bool:
+        """Whether the reconciler takes part: only where it may be needed.
+
+        Arrivals at a wide join that were made while the store was away are unknown to it when it is back.
+        """
+        away = any(at.fault == "coordination away" for at in self.plan.single)
+        return self.plan.reconciled or (away and self.story.widest > SETTINGS.check_open_joins_up_to)
+
     # ---- what a call meets ----
 
     def delay(self) -> float:
@@ -237,7 +246,7 @@ class World:
             self._spawn(self._work())
         for _ in range(self.story.strangers):
             self._spawn(self._work(stranger=True))
-        if self.plan.reconciled:
+        if self.reconciled:
             self._spawn(self._reconcile())
         client = Client(**Process(self, "client", mortal=False).ports())
         self.driver = self._spawn(Driver(self, client).run())
@@ -354,7 +363,7 @@ class Driver:
         document: Any = {
             "id": RUN,
             "status": "running",
-            **({} if self.world.story.bare and not self.world.plan.reconciled else {"blueprintId": "story"}),
+            **({} if self.world.story.bare and not self.world.reconciled else {"blueprintId": "story"}),
             "lastUpdated": self.client.clock.now().timestamp(),
         }
         with contextlib.suppress(ConflictError):
