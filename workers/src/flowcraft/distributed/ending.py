@@ -106,6 +106,29 @@ async def publish_failed(
     )
 
 
+_TOLD: Final = frozenset(
+    {
+        "EvaluationError",
+        "FatalError",
+        "InputError",
+        "NodeTimeoutError",
+        "NonRetryableError",
+        "OutputError",
+        "OutputTooLarge",
+        "PoisonMessage",
+    }
+)
+"""Kinds of error whose message says all; of any other exception people need type and line too."""
+
+
+def why_failed(record: NodeRecord) -> str:
+    """The sentence by which a run says which node failed it, and with what."""
+    error = record.error or {}
+    kind, message, line = str(error.get("type", "Error")), error.get("message", ""), error.get("line")
+    told = f"{message}" if kind in _TOLD else f"{kind}: {message}" + (f" ({line})" if line else "")
+    return f"node {record.key} failed: {told}"
+
+
 def failure(record: NodeRecord) -> NodeErrorDocument:
     """The entry of a failed record in the header's list of errors."""
     error = record.error or {}

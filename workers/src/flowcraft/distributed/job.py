@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
-from flowcraft.distributed.ending import failure, publish_completed, publish_failed
+from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.gathering import NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.opening import Opener, Refusal
@@ -253,13 +253,12 @@ class Job:
     async def _fail_run(self, run: Run, turn: Turn, record: NodeRecord) -> None:
         sources = [key for key in run.plan.nodes if key != record.key]
         resolved = await self._services.facts.resolved(run.run_id, sources, turn.session)
-        entry = failure(record)
         run.stored = await publish_failed(
             self._services,
             run.stored,
             reason="NodeFailed",
-            message=f"node {record.key} failed: {entry['message']}",
-            errors=[entry],
+            message=why_failed(record),
+            errors=[failure(record)],
             progress=(len(resolved) + 1, len(run.plan.nodes)),
         )
 

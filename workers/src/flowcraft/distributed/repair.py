@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flowcraft.distributed import header as headers
-from flowcraft.distributed.ending import Ports, failure, publish_completed, publish_failed
+from flowcraft.distributed.ending import Ports, failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.services import hint_channel
@@ -133,12 +133,11 @@ async def _publish_failure(
     ports: Ports, stored: Stored, records: dict[str, NodeRecord], resolution: Resolution
 ) -> None:
     failed = [records[key] for key in resolution.failed]
-    first = failure(failed[0])
     await publish_failed(
         ports,
         stored,
         reason="NodeFailed",
-        message=f"node {first['nodeKey']} failed: {first['message']}",
+        message=why_failed(failed[0]),
         errors=[failure(record) for record in failed],
         progress=(resolution.resolved, resolution.total),
     )
