@@ -78,7 +78,7 @@ def test_a_wrong_manifest(
         (["-f", "pool.yaml", "--app", "shop.flows:app"], "no WorkflowRun in pool.yaml"),
         (["-f", "run.yaml"], "name the application: --app"),
         (["-f", "run.yaml", "--app", "shop.flow:app"], "there is no module 'shop.flow'"),
-        (["-f", "run.yaml", "--app", "shop.flows:application"], "has no attribute 'application'"),
+        (["-f", "run.yaml", "--app", "shop.flows:application"], "has no attribute 'application'; it has app"),
         (["-f", "run.yaml", "--app", "shop"], "write module.path:attribute"),
         (["--app", "shop.flows:app"], "see `flowcraft run --help`"),
         (["-f", "run.yaml", "--app", "shop.flows:app", "--db", "run.yaml"], "run.yaml"),

@@ -178,7 +178,7 @@ def test_a_mistake_in_a_pool_is_named(spec: dict[str, Any], message: str) -> Non
         ({"blueprint": {"inline": {}, "version": "1"}}, "spec.blueprint: version belongs to name"),
         (
             {"blueprint": {"name": "a", "version": 1}},
-            "spec.blueprint.version: input should be a valid string, but it is 1",
+            'spec.blueprint.version: must be text: write "1"',
         ),
         ({"poolRef": {}}, "spec.poolRef.name: is required; add it"),
         (

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, Unpack, overload
 
 from flowcraft.blueprint import Blueprint
@@ -141,7 +142,7 @@ def load_app(spec: str, *, search_path: str | Path | None = None) -> App:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             raise AppError(
@@ -152,10 +153,17 @@ def load_app(spec: str, *, search_path: str | Path | None = None) -> App:
         raise AppError(
             f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise AppError(f"module {module_name!r} has no attribute {attribute!r}")
+            raise AppError(f"module {module_name!r} has no attribute {attribute!r}{_apps_in(module)}")
         found = getattr(found, part)
     if not isinstance(found, App):
         raise AppError(f"{spec!r} is a {type(found).__name__}, not a flowcraft.App")
     return found
+
+
+def _apps_in(module: ModuleType) -> str:
+    """What a module has for whoever misspelt it, as the end of a message."""
+    names = sorted(name for name, value in vars(module).items() if isinstance(value, App))
+    return f"; it has {', '.join(names)}" if names else "; it has no flowcraft.App"

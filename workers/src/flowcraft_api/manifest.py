@@ -95,6 +95,8 @@ def _advice(model: type[BaseModel], detail: ErrorDetails) -> str:
             advice = detail["msg"]
         case "string_pattern_mismatch":
             advice = f"{shown} is not allowed. {_purpose(model, detail['loc'])}".rstrip()
+        case "string_type" if isinstance(detail["input"], bool | int | float):
+            advice = f'must be text: write "{_as_yaml(detail["input"])}"'
         case "none_required" | "model_type" | "model_attributes_type" | "dict_type":
             advice = f"must be an object, but is {shown}"
         case _:
@@ -144,6 +146,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for each in get_args(annotation) if (found := _model_in(each)) is not None), None)
+
+
+def _as_yaml(value: float) -> str:
+    """A number or truth value as YAML writes it; a bool is an int to Python."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shown(value: Any) -> str:

@@ -77,8 +77,16 @@ def _by_status(error: HttpResponseError, where: str) -> PortError:
             f"{where}: access is denied ({status}): check the key, or the role of the identity ({said})"
         )
     if status == 404:
-        return BackendRefusedError(f"{where}: does not exist; `flowcraft provision` creates it")
+        return BackendRefusedError(
+            f"{where}: does not exist; `flowcraft provision{_queue_option(where)}` creates it"
+        )
     return BackendRefusedError(f"{where}: refuses the request with {status} ({said})")
+
+
+def _queue_option(where: str) -> str:
+    """What provisions the queue that an error is about; its poison queue is made with it."""
+    _, is_queue, name = where.partition(", queue ")
+    return f" --queue {name.removesuffix('-poison')}" if is_queue else ""
 
 
 def _retry_after_s(error: HttpResponseError) -> float | None:
