@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli.command import SHOP, Command, read_until
+from tests.cli.command import SHOP, Command, changed, read_until
 
 
 @contextmanager
@@ -49,6 +49,25 @@ def test_a_started_run_is_taken_by_a_worker(shop: Command) -> None:
     assert shop("get", "one").rows["one"][1:3] == ["Succeeded", "4/4"]
 
 
+def test_whoever_waits_learns_the_id_and_why_the_run_does_not_go_on(shop: Command) -> None:
+    with worker(shop, "shop.flows:app"):
+        process = shop.begin("start", "ordre", "--run-id", "one", "--wait")
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "one\n"
+            told = read_until(process, "BlueprintUnknown")
+            assert shop("cancel", "one").code == 0
+            assert process.wait(timeout=40) == 1
+        finally:
+            process.kill()
+            process.communicate()
+
+    assert told == [
+        "one: BlueprintUnknown: no worker of queue flowcraft runs blueprint ordre so far: "
+        "deploy an app that does\n"
+    ]
+
+
 def test_a_run_that_fails_is_exit_code_one_for_whoever_waits(shop: Command) -> None:
     with worker(shop, "shop.flows:app"):
         ended = shop("start", "order", "--input", '{"amount": -5}', "--run-id", "one", "--wait", "-o", "json")
@@ -69,16 +88,18 @@ def test_starting_twice_with_one_id_is_one_run(shop: Command) -> None:
 def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
     answer = ("decide", "order-1003", "approve", "--action", "approved", "--output", '{"by": "ada"}')
 
-    assert waiting(*answer).code == 0
+    decided = waiting(*answer)
     with worker(waiting, "shop.flows:app"):
         watched = waiting("watch", "order-1003")
     again = waiting(*answer)
     other = waiting("decide", "order-1003", "approve", "--action", "refused")
 
+    assert decided.code == 0
+    assert "flowcraft worker --app MODULE:ATTRIBUTE" in decided.error_line
     assert watched.out.splitlines()[-1].split()[3] == "Succeeded"
     output = waiting("get", "order-1003", "-o", "json").data["status"]["output"]
     assert output["ship"]["after"] == {"by": "ada"}
-    assert again.code == 0
+    assert (again.code, again.err) == (0, "")
     assert other.code == 2
     assert "already" in other.error_line
 
@@ -161,6 +182,18 @@ def test_a_blueprint_is_drawn_and_linted(shop: Command) -> None:
     assert broken.code == 1
     assert broken.out.startswith("broken.json: error: INVALID_EDGE_TARGET: ")
     assert as_data.data[0]["edge"] == ["a", "b"]
+
+
+def test_a_manifest_is_linted_by_the_blueprint_that_it_names(shop: Command) -> None:
+    unknown = changed(shop, blueprint={"name": "ordre"})
+    found = shop("lint", unknown, "run.yaml", "--app", "shop.flows:app")
+    alone = shop("lint", "run.yaml")
+
+    assert found.code == 1
+    assert "error: UNKNOWN_BLUEPRINT: app shop has no blueprint 'ordre'; it has order" in found.out
+    assert found.error_line == "1 blueprint(s) looked at, 1 error(s), 0 warning(s)"
+    assert alone.code == 0
+    assert "run.yaml: no blueprint to look at; one that is named needs --app" in alone.err
 
 
 def test_a_file_that_is_not_there_is_told(shop: Command) -> None:

@@ -22,8 +22,24 @@ class Place:
     blueprint: Blueprint
 
 
-def in_files(files: list[Path]) -> Iterator[Place]:
-    """The blueprints of files: a blueprint as JSON or YAML, or manifests with one inline.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A manifest that names a blueprint which the application does not have.
+
+    Attributes:
+        where: The manifest, for messages.
+        message: What is asked for, and what there is.
+    """
+
+    where: str
+    message: str
+
+
+def in_files(files: list[Path], app: App | None = None) -> Iterator[Place | Missing]:
+    """The blueprints of files: a blueprint as JSON or YAML, or of manifests.
+
+    A manifest has its blueprint inline, or names one of the application; without an application, a named one
+    is passed over.
 
     Raises:
         UsageError: a file cannot be read.
@@ -33,7 +49,7 @@ def in_files(files: list[Path]) -> Iterator[Place]:
     for file in files:
         for document in _documents(file):
             if "apiVersion" in document and "kind" in document:
-                yield from _in_manifest(file, document)
+                yield from _in_manifest(file, document, app)
             else:
                 from flowcraft.blueprint import Blueprint
 
@@ -64,6 +80,24 @@ def in_app(app: App, blueprint_id: str | None = None, version: str | None = None
         )
 
 
+def named(app: App, blueprint_id: str, version: str | None) -> Blueprint:
+    """The blueprint that a manifest names.
+
+    Raises:
+        UsageError: the application has none of that id, or not in that version.
+    """
+    known = app.blueprints
+    found = known.find(blueprint_id, version)
+    if found is not None:
+        return found
+    if versions := known.versions(blueprint_id):
+        told = ", ".join(str(each) for each in versions)
+        raise UsageError(f"app {app.name} has no version {version} of {blueprint_id}; it has {told}")
+    raise UsageError(
+        f"app {app.name} has no blueprint {blueprint_id!r}; it has {', '.join(sorted(known)) or 'none'}"
+    )
+
+
 def _documents(file: Path) -> Iterator[Mapping[str, Any]]:
     import yaml
 
@@ -85,7 +119,7 @@ def _documents(file: Path) -> Iterator[Mapping[str, Any]]:
         yield document
 
 
-def _in_manifest(file: Path, document: Mapping[str, Any]) -> Iterator[Place]:
+def _in_manifest(file: Path, document: Mapping[str, Any], app: App | None) -> Iterator[Place | Missing]:
     from flowcraft.blueprint import Blueprint
     from flowcraft_api.manifest import parse_worker_pool, parse_workflow_run
 
@@ -96,3 +130,9 @@ def _in_manifest(file: Path, document: Mapping[str, Any]) -> Iterator[Place]:
     if run.spec.blueprint.inline is not None:
         where = f"{file}: {run.metadata.name}: blueprint.inline"
         yield Place(where, Blueprint.from_dict(run.spec.blueprint.inline))
+    elif app is not None and run.spec.blueprint.name is not None:
+        where = f"{file}: {run.metadata.name}"
+        try:
+            yield Place(where, named(app, run.spec.blueprint.name, run.spec.blueprint.version))
+        except UsageError as error:
+            yield Missing(where, str(error))

@@ -16,6 +16,7 @@ from flowcraft.distributed.worker import Worker
 from flowcraft.linter import require_valid
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_cli.backend import Backend
+from flowcraft_cli.blueprints import named
 from flowcraft_cli.changes import Changes
 from flowcraft_cli.progress import Progress
 from flowcraft_cli.usage import UsageError
@@ -98,17 +99,10 @@ def _blueprint(manifest: WorkflowRun, app: App) -> Blueprint:
         blueprint = Blueprint.from_dict(source.inline)
         require_valid(blueprint, app.registry)
         return blueprint
-    known = app.blueprints
-    found = known.find(source.name or "", source.version)
-    if found is not None:
-        return found
-    if versions := known.versions(source.name or ""):
-        told = ", ".join(str(version) for version in versions)
-        raise UsageError(
-            f"{name}: app {app.name} has no version {source.version} of {source.name}; it has {told}"
-        )
-    told = ", ".join(sorted(known)) or "none"
-    raise UsageError(f"{name}: app {app.name} has no blueprint {source.name!r}; it has {told}")
+    try:
+        return named(app, source.name or "", source.version)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 class LocalRuns:

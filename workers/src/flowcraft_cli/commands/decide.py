@@ -10,7 +10,7 @@ import typer
 from flowcraft_cli import options
 from flowcraft_cli.commands.start import parse_json
 from flowcraft_cli.settings import Settings
-from flowcraft_cli.usage import OK
+from flowcraft_cli.usage import OK, note
 
 EXAMPLES = (
     "flowcraft decide order-1003 approve --action approved",
@@ -65,4 +65,6 @@ async def _decide(
         await client.decide(header["id"], node_key, action=action, output=value)
         view = RunView.of(await client.header(header["id"]), backend.clock.now())
     print_runs([view], form, single=True)
+    if settings.chosen_backend == "embedded" and not view.phase.is_final:
+        note("recorded; a worker takes the run on: flowcraft worker --app MODULE:ATTRIBUTE")
     return OK

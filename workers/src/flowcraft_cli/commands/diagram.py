@@ -53,12 +53,12 @@ def diagram(  # noqa: PLR0917  each is an option
 def _of_blueprint(settings: Settings, wanted: str, version: str | None) -> str:
     from flowcraft.app import load_app
     from flowcraft.diagram import mermaid
-    from flowcraft_cli.blueprints import in_app, in_files
+    from flowcraft_cli.blueprints import Place, in_app, in_files
 
     if settings.app and not Path(wanted).is_file():
         *_, place = in_app(load_app(settings.app), wanted, version)
     else:
-        places = list(in_files([Path(wanted)]))
+        places = [each for each in in_files([Path(wanted)]) if isinstance(each, Place)]
         if not places:
             raise UsageError(f"{wanted} holds no blueprint")
         place = places[0]

@@ -10,10 +10,11 @@ import typer
 
 from flowcraft_cli import options
 from flowcraft_cli.settings import Settings
-from flowcraft_cli.usage import OK, RUN_FAILED, UsageError
+from flowcraft_cli.usage import OK, RUN_FAILED, UsageError, note
 
 if TYPE_CHECKING:
     from flowcraft.distributed.header import RunRequest
+    from flowcraft_cli.views import RunView
 
 EXAMPLES = (
     "flowcraft start order --input '{\"amount\": 42}'",
@@ -67,8 +68,8 @@ def start(  # noqa: PLR0913, PLR0917  each is an option
 ) -> int:
     """Start a run for the workers of a backend; print its id.
 
-    With `-o json` or `-o yaml`, the run itself is printed. The workers run elsewhere: `flowcraft worker`, or
-    a pool on a cluster.
+    With `-o json` or `-o yaml`, the run itself is printed. With `--wait`, stderr tells why a run does not go
+    on. The workers run elsewhere: `flowcraft worker`, or a pool on a cluster.
     """
     import uuid
 
@@ -93,15 +94,32 @@ async def _start(settings: Settings, request: RunRequest, output: options.Output
 
     async with open_backend(settings, create=True) as backend:
         await backend.client.start(request)
+        tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
+        if tabular:
+            put(request.run_id)
+        elif wait:
+            note(f"run {request.run_id}")
         header = await backend.client.header(request.run_id)
         view = RunView.of(header, backend.clock.now())
         if wait:
-            view = await follow(backend, request.run_id)
-        if output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE):
-            put(request.run_id)
-        else:
+            view = await follow(backend, request.run_id, _Obstacles())
+        if not tabular:
             print_runs([view], output, single=True)
         return RUN_FAILED if view.failed else OK
+
+
+class _Obstacles:
+    """Says on stderr why a run does not go on, each time that it is something else."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, view: RunView) -> None:
+        blocked = view.header.get("status") == "running" and view.header.get("reason")
+        text = f"{blocked}: {view.header.get('message') or view.message}" if blocked else view.advice
+        if text and text != self._told:
+            note(f"{view.name}: {text}")
+        self._told = text
 
 
 def parse_object(text: str, option: str) -> dict[str, Any]:
