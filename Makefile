@@ -62,6 +62,7 @@ lock: $(UV) ## pin the newest allowed versions of all packages in requirements.l
 demo: setup ## run the shop example on this machine, without any server
 	@# One of the four runs is made to fail, and `flowcraft run` says so with exit code 1.
 	@cd examples/shop && ../../$(BIN)/flowcraft run -f runs.yaml --app shop.flows:app || test $$? -eq 1
+	@echo 'Go on: . .venv/bin/activate && cd examples/shop; `flowcraft decide` as above; then flowcraft worker --app shop.flows:app' >&2
 
 .PHONY: emulators emulators-down
 emulators: setup $(STAND_INS) ## start stand-ins for queue, Cosmos DB and Redis; `. .emulators/env` finds them

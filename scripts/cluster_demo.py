@@ -24,8 +24,9 @@ RUNS = ("order-1001", "order-1002", "order-1003", "order-1004")
 AT_REST = {"Succeeded", "Awaiting", "Failed", "Suspended", "Cancelled"}
 """Where the runs of the example come to, whatever somebody did to them since an earlier demo."""
 NEXT = """
-kubectl is `tests/cluster/cluster kubectl` here. Go on with:
+Go on with:
 
+alias kubectl="$PWD/tests/cluster/cluster kubectl"
 kubectl describe workflowrun order-1004        # why it failed
 kubectl patch workflowrun order-1003 --type=merge \\
   -p '{"spec": {"decisions": [{"nodeKey": "approve", "action": "approved", "output": {"by": "ada"}}]}}'
