@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -37,6 +38,17 @@ def test_the_commands_of_the_guide_run_in_their_order(guided: Command) -> None:
     assert said["run -f"].rows["ada"][2] == "Awaiting"
     nodes = {node["key"]: node for node in yaml.safe_load(said["describe ada"].out)["nodes"]}
     assert nodes["review"]["decision"]["action"] == "accepted"
+
+
+def test_the_guide_decides_the_same_on_a_cluster_as_on_this_machine() -> None:
+    text = GUIDE.read_text()
+    patched = re.search(r"-p '(.*)'", text)
+    answered = re.search(r"flowcraft decide ada review --action (\w+) --output '(.*)'", text)
+
+    assert patched is not None
+    assert answered is not None
+    (decision,) = json.loads(patched[1])["spec"]["decisions"]
+    assert decision == {"nodeKey": "review", "action": answered[1], "output": json.loads(answered[2])}
 
 
 def test_the_decided_run_of_the_guide_goes_on_to_its_end(guided: Command) -> None:
