@@ -97,15 +97,18 @@ class Client:
             require_valid(blueprint)
             accepted = parse_time(document["createdAt"]) or self.clock.now()
             document = await pin(self.facts, document, blueprint, accepted, self.queue_name)
+        again = False
         try:
             stored = await self.facts.create_header(document, input_item)
         except ConflictError:
+            again = True
             stored = await self._existing(request.run_id)
             if not headers.is_untouched(stored.document):
                 return stored
             # else the first start may have died before its signal
         if stored.document.get("status") != "paused":
-            await self.queue.send(Message(request.run_id, stored.document.get("blueprintId", "")).to_body())
+            blueprint_id = stored.document.get("blueprintId", "")
+            await self.queue.send(Message(request.run_id, blueprint_id, check=again).to_body())
         await hint(self, f"+{request.run_id}")
         return stored
 

@@ -247,6 +247,8 @@ class Job:
 
     async def _settle(self, run: Run) -> None:
         """Nothing seems to move any more: let the header say what the facts say, and signal nothing."""
+        if headers.is_terminal(run.stored.document):
+            return  # a sibling's job ended it; its discharge was counted before this one
         await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
         self._opener.runs.changed(run.run_id)
 
