@@ -77,14 +77,22 @@ def simulate(seed: int, plan: Plan | None = None, story: Story | None = None) ->
     )
 
 
+async def _is_over(world: World) -> bool:
+    """Let a little time pass; whether nothing is left to happen, and nothing happens in the time of grace."""
+    await asyncio.sleep(0.5)
+    if not settled(world):
+        return False
+    world.calls_until_over = world.calls
+    await asyncio.sleep(GRACE_S)
+    return settled(world)
+
+
 async def _live(world: World) -> tuple[float, int]:
     world.start()
-    while not settled(world) and world.now < max(world.last_fault_s, world.plan.storm_s) + PATIENCE_S:
-        await asyncio.sleep(0.5)
-        if world.history.defects:
+    while not await _is_over(world):
+        if world.now > max(world.last_fault_s, world.plan.storm_s) + PATIENCE_S or world.history.defects:
             break
-    seconds, calls = world.now, world.calls
-    await asyncio.sleep(GRACE_S)
+    seconds, calls = world.now, world.calls_until_over or world.calls
     world.found = violations(world)
     await world.close()
     world.found += [f"a task ended with {error!r}" for error in world.failures()]

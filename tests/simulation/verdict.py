@@ -45,7 +45,8 @@ def settled(world: World) -> bool:
         return False
     if over:
         return True
-    return world.story.status == "awaiting" and header.get("status") in _waiting(world)
+    waits = world.story.status == "awaiting" and header.get("status") in _waiting(world)
+    return waits and not list(_listing(world))
 
 
 def _waiting(world: World) -> set[str]:
@@ -82,11 +83,16 @@ def _end(world: World) -> Iterator[str]:
     if status not in allowed:
         yield f"the run is {status}, not {' or '.join(sorted(allowed))}: {header.get('message', '')}"
     if world.story.status == "awaiting" and status not in TERMINAL_STATUSES:
-        waiting = {record.key for record in final_records(world).values() if not record.resolved}
-        listed = {entry["nodeKey"] for entry in header.get("awaiting", [])}  # type: ignore[attr-defined]
-        exact = world.plan.calm or world.reconciled  # else it may be as a crash, or a race, left it
-        if not waiting or (exact and waiting != listed):
-            yield f"{sorted(waiting)} wait, {sorted(listed)} are listed"
+        yield from _listing(world)
+
+
+def _listing(world: World) -> Iterator[str]:
+    """The header lists what waits: exactly, unless a crash or a race left it so and nobody reconciles."""
+    waiting = {record.key for record in final_records(world).values() if not record.resolved}
+    listed = {entry["nodeKey"] for entry in final_header(world).get("awaiting", [])}  # type: ignore[attr-defined]
+    exact = world.plan.calm or world.reconciled
+    if not waiting or (exact and waiting != listed):
+        yield f"{sorted(waiting)} wait, {sorted(listed)} are listed"
 
 
 def _once(world: World) -> Iterator[str]:

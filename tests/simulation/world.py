@@ -151,6 +151,7 @@ class World:
         self.misread: list[str] = []
         self.repairs = 0
         self.calls = 0
+        self.calls_until_over = 0
         self.last_fault_s = 0.0
         self.closing = False
         self.safe = False

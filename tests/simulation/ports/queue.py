@@ -17,6 +17,8 @@ from flowcraft.ports import Clock, Delivery, QueueDepth
 from flowcraft.ports.errors import DeliveryLostError, PayloadTooLargeError
 
 MAX_BODY_BYTES: Final = 64 * 1024
+RESOLUTION_S: Final = 1e-6
+"""Times that differ by less are the same: in virtual time, waiting for less would be waiting for ever."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class QueueServer:
         return self._numbers
 
     def visible(self) -> list[Held]:
-        now = self.clock.monotonic()
+        now = self.clock.monotonic() + RESOLUTION_S
         return [message for message in self.messages.values() if message.visible_at <= now]
 
     def receive(self, max_messages: int, visibility_timeout_s: float) -> list[Delivery]:
