@@ -89,5 +89,3 @@ class HeaderDocument(TypedDict, total=False):
     repairs: RepairsDocument
     adopted: bool
     """Created from a header that a hand-written client left without partition key."""
-    cancelRequested: bool
-    suspended: bool
