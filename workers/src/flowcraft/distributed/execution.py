@@ -56,7 +56,7 @@ class Execution:
     async def execute(self, key: str, value: Any, facts: Facts, first_attempt: int) -> Outcome:
         """Run the node's code with this input, from this attempt on."""
         nodes, registry = self._run.plan.blueprint, self._services.catalog.registry
-        definition = self._run.plan.nodes[key].definition
+        definition = self._run.plan.node(key).definition
         implementation = registry[definition.uses]
         self._cancelled = asyncio.Event()
         self._task = asyncio.current_task()
@@ -70,7 +70,7 @@ class Execution:
             fallback = Work(code, self._context(key, name, value, params, facts), code.policy(config))
         work = Work(
             implementation,
-            self._context(key, key, value, definition.params, facts),
+            self._context(key, definition.id, value, definition.params, facts),
             implementation.policy(definition.config),
         )
         try:

@@ -61,7 +61,7 @@ class Gatherer:
 
     async def _load_once(self, key: str, *, look: bool) -> tuple[StoredRecord | None, Facts]:
         run = self._run
-        node = run.plan.nodes[key]
+        node = run.plan.node(key)
         known = {**run.records, **self._last} if self._last.keys() - run.records.keys() else run.records
         needs = self._runs.needs(run.plan, key)
         # Context must be read with what the records have seen: where the session does not prove them (at a
@@ -105,7 +105,7 @@ class Gatherer:
 
     def _ready(self, key: str, facts: Facts) -> bool:
         plan = self._run.plan
-        node = plan.nodes[key]
+        node = plan.node(key)
         if not node.incoming:
             return True
         states = {

@@ -18,6 +18,7 @@ from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Routed, Router
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.turn import Turn
+from flowcraft.engine.keys import NodeKey
 from flowcraft.failures import ErrorDetail
 from flowcraft.ports import Claim, Delivery
 from flowcraft.ports.errors import (
@@ -127,7 +128,7 @@ class Job:
         if isinstance(run, Refusal):
             await self._refused(run)
             return None
-        if message.node_key and message.node_key not in run.plan.nodes:
+        if message.node_key and NodeKey.parse(message.node_key).node not in run.plan.nodes:
             await self._custody.poison(f"blueprint {run.plan.blueprint.id} has no node {message.node_key}")
             return None
         return run

@@ -17,6 +17,7 @@ from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.services import hint_channel
 from flowcraft.distributed.times import iso, parse_time
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import Resolution, resolve
 from flowcraft.ports import Commit, Stored
 from flowcraft.ports.errors import (
@@ -146,7 +147,7 @@ async def _publish_failure(
 
 async def _write_skips(ports: Ports, run_id: str, skipped: tuple[str, ...]) -> None:
     now = iso(ports.clock.now())
-    records = [NodeRecord(key, key, "skipped", finished_at=now) for key in skipped]
+    records = [NodeRecord(key, NodeKey.parse(key).node, "skipped", finished_at=now) for key in skipped]
     for start in range(0, len(records), SKIPS_PER_COMMIT):
         part = records[start : start + SKIPS_PER_COMMIT]
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import (
     Join,
     JoinStates,
@@ -98,7 +99,12 @@ class Router:
         now = iso(self._services.clock.now())
         return [
             NodeRecord(
-                key, key, "skipped", finished_at=now, worker=self._services.worker_id, delivery=self._token
+                key,
+                NodeKey.parse(key).node,
+                "skipped",
+                finished_at=now,
+                worker=self._services.worker_id,
+                delivery=self._token,
             )
             for key in keys
         ]

@@ -16,6 +16,7 @@ from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Facts, node_input
+from flowcraft.engine.keys import NodeKey
 from flowcraft.errors import EvaluationError
 from flowcraft.executor import Completed, Failed, RetryLater
 from flowcraft.failures import ErrorDetail
@@ -86,7 +87,7 @@ class Turn:
     # ---- the kinds of node ----
 
     async def _begin(self, act: _Act) -> Turned | None:
-        definition = self._run.plan.nodes[act.key].definition
+        definition = self._run.plan.node(act.key).definition
         if definition.uses == "wait":
             return await self._recorder.commit(self._awaiting(act, "wait", None))
         if definition.uses == "sleep":
@@ -135,7 +136,7 @@ class Turn:
     def _proofs(self, act: _Act) -> list[str]:
         """Predecessors whose writes the session may not have seen: others committed them, or nobody knows."""
         plan = self._run.plan
-        incoming = plan.nodes[act.key].incoming
+        incoming = plan.node(act.key).incoming
         if len(incoming) < 2 and self.session:
             return []
         sources = dict.fromkeys(plan.edges[position].source for position in incoming)
@@ -145,11 +146,11 @@ class Turn:
 
     def _record(self, act: _Act, status: RecordStatus, **facts: Any) -> NodeRecord:
         plan = self._run.plan
-        sources = (plan.edges[position].source for position in plan.nodes[act.key].incoming)
+        sources = (plan.edges[position].source for position in plan.node(act.key).incoming)
         known = act.facts.records
         return NodeRecord(
             key=act.key,
-            node=act.key,
+            node=NodeKey.parse(act.key).node,
             status=status,
             started_at=act.own.record.started_at if act.own else iso(act.started),
             worker=self._services.worker_id,

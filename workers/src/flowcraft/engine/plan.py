@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
+from flowcraft.engine.keys import NodeKey
 
 END = "end"
 """Name of the join of a run's end; node joins are named ``node:<key>``, so it cannot collide."""
@@ -66,6 +67,15 @@ class Plan:
             ValueError: the blueprint was not linted: an edge's end is unknown, or edges form a cycle.
         """
         return _compiled(blueprint)
+
+    def node(self, key: str) -> PlannedNode:
+        """The node that a key is a place of; of a child's key the node that it is a child of.
+
+        Raises:
+            KeyError: the blueprint has no such node.
+        """
+        found = self.nodes.get(key)  # a key outside of loops is the node's id
+        return found if found is not None else self.nodes[NodeKey.parse(key).node]
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,7 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.engine.resolution import Wave, follow
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
@@ -87,6 +88,15 @@ class Program:
         codes = [code for step in steps.values() for code in (step.code, step.fallback) if code is not None]
         blocks = any(code.implementation.kind != "async" for code in codes)
         return cls(plan, steps, terminal_nodes(plan), blocks)
+
+    def step(self, key: str) -> Step:
+        """The step of a node key.
+
+        Raises:
+            KeyError: the blueprint has no such node.
+        """
+        found = self.steps.get(key)  # a key outside of loops is the node's id
+        return found if found is not None else self.steps[NodeKey.parse(key).node]
 
     def follow(self, key: str, taken: tuple[int, ...]) -> Wave:
         """The engine's ``follow``, whose answers are kept: another run will ask the same."""

@@ -21,6 +21,7 @@ from flowcraft.distributed.times import iso, later
 from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, node_input
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
 from flowcraft.errors import EvaluationError
 from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
@@ -186,12 +187,12 @@ class MemoryRun:
     # ---- a node key's turn ----
 
     async def _act(self, key: str) -> None:
-        step = self._program.steps[key]
+        step = self._program.step(key)
         own = self.records.get(key)
         started = self._now() if own is None else own.started_at
         code = step.code
         if code is None:
-            self._wait(step, own, started)
+            self._wait(key, step, own, started)
             return
         value = node_input(self._plan, key, self._facts_of(step))
         fallback = None if step.fallback is None else self._work(key, step.fallback, value)
@@ -206,12 +207,14 @@ class MemoryRun:
             uncancel()  # told while it cleaned up after its own failure
             return
         if isinstance(outcome, Completed):
-            self._completed(step, outcome.result, outcome.writes, outcome.attempts, started)
+            self._completed(
+                key, step, outcome.result, outcome.writes, attempts=outcome.attempts, started=started
+            )
         elif isinstance(outcome, Failed):
-            self._failed(step, outcome.error, outcome.attempts, started)
+            self._failed(key, step, outcome.error, outcome.attempts, started)
         elif isinstance(outcome, RetryLater):
             self.records[key] = replace(
-                self._record(step, started),
+                self._record(key, step, started),
                 kind="retry",
                 wake_at=later(self._surround.clock.now(), outcome.delay_s),
                 attempt=outcome.attempts,
@@ -219,29 +222,28 @@ class MemoryRun:
             )
             self._set_alarm(key, outcome.delay_s)
 
-    def _wait(self, step: Step, own: NodeRecord | None, started: str) -> None:
+    def _wait(self, key: str, step: Step, own: NodeRecord | None, started: str) -> None:
         """A kind that the engine acts on itself begins to wait, or has waited."""
-        key = step.planned.id
         if own is not None:
-            self._completed(step, self._waited(step), {}, 1, started)
+            self._completed(key, step, self._waited(key, step), {}, attempts=1, started=started)
         elif step.planned.definition.uses == "wait":
-            self.records[key] = replace(self._record(step, started), kind="wait")
+            self.records[key] = replace(self._record(key, step, started), kind="wait")
         else:
             try:
                 nap_s = duration_s(step.planned.definition.params.get("duration"))
             except ValueError as error:
-                self._failed(step, ErrorDetail.of(error), 1, started)
+                self._failed(key, step, ErrorDetail.of(error), 1, started)
                 return
             wake_at = later(self._surround.clock.now(), nap_s)
-            self.records[key] = replace(self._record(step, started), kind="sleep", wake_at=wake_at)
+            self.records[key] = replace(self._record(key, step, started), kind="sleep", wake_at=wake_at)
             self._set_alarm(key, nap_s)
 
-    def _waited(self, step: Step) -> NodeResult:
+    def _waited(self, key: str, step: Step) -> NodeResult:
         """The result of a node that waited: the decision's, or the input that a sleep passes on."""
-        decision = self._decisions.get(step.planned.id)
+        decision = self._decisions.get(key)
         if decision is not None:
             return NodeResult(decision.output, decision.action)
-        return NodeResult(node_input(self._plan, step.planned.id, self._facts_of(step)))
+        return NodeResult(node_input(self._plan, key, self._facts_of(step)))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
         return Work(code.implementation, partial(self._node_context, key, code, value), code.policy)
@@ -278,10 +280,9 @@ class MemoryRun:
 
     # ---- records, and what follows from them ----
 
-    def _record(self, step: Step, started: str) -> NodeRecord:
+    def _record(self, key: str, step: Step, started: str) -> NodeRecord:
         """An ``awaiting`` record, to be completed by the caller."""
-        key = step.planned.id
-        return NodeRecord(key, key, "awaiting", started_at=started, seq=self._seq(step))
+        return NodeRecord(key, step.planned.id, "awaiting", started_at=started, seq=self._seq(step))
 
     def _seq(self, step: Step) -> int:
         records, highest = self.records, 0
@@ -300,9 +301,15 @@ class MemoryRun:
         return self._shown
 
     def _completed(
-        self, step: Step, result: NodeResult, writes: Mapping[str, Any], attempts: int, started: str
+        self,
+        key: str,
+        step: Step,
+        result: NodeResult,
+        writes: Mapping[str, Any],
+        *,
+        attempts: int,
+        started: str,
     ) -> None:
-        key = step.planned.id
         taken, values = step.plain, _NONE
         if taken is None or result.action is not None:
             facts = self._facts_of(step)
@@ -311,7 +318,7 @@ class MemoryRun:
             try:
                 taken, values = choose_edges(self._plan, key, result, facts, self._surround.evaluator)
             except EvaluationError as error:
-                self._failed(step, ErrorDetail.of(error), attempts, started)
+                self._failed(key, step, ErrorDetail.of(error), attempts, started)
                 return
         if writes:
             for name, value in writes.items():
@@ -322,7 +329,7 @@ class MemoryRun:
         decision = self._decisions.get(key) if self._decisions else None
         self.records[key] = NodeRecord(
             key,
-            key,
+            step.planned.id,
             "completed",
             result.output,
             result.action,
@@ -337,9 +344,9 @@ class MemoryRun:
         if not self._stopped.is_set():
             self._route(self._program.follow(key, taken))
 
-    def _failed(self, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
-        self.records[step.planned.id] = replace(
-            self._record(step, started),
+    def _failed(self, key: str, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
+        self.records[key] = replace(
+            self._record(key, step, started),
             status="failed",
             error=error.to_dict(),
             attempt=attempts,
@@ -375,7 +382,9 @@ class MemoryRun:
     def _skip(self, keys: tuple[str, ...]) -> None:
         for key in keys:
             if key not in self.records:
-                self.records[key] = NodeRecord(key, key, "skipped", finished_at=self._now())
+                self.records[key] = NodeRecord(
+                    key, NodeKey.parse(key).node, "skipped", finished_at=self._now()
+                )
 
     def _arrive(self, join: JoinStates) -> Join:
         """The state of a join after these edges; ``OPEN`` also if it was decided before."""
