@@ -218,9 +218,9 @@ class Job:
             self._sent()
 
     async def _park(self, run: Run, turn: Turn, record: NodeRecord) -> None:
-        """The node waits for a time (the message becomes its alarm) or for a decision (the message ends)."""
+        """The node waits: for a time (the message becomes its alarm), or for a signal (the message ends)."""
         wake_at, now = parse_time(record.wake_at), self._services.clock.now()
-        if record.kind == "wait" or wake_at is None:
+        if wake_at is None:
             await self._custody.delete()
             active = await self._custody.discharge(parked=True, moved=-1)
         else:
@@ -300,7 +300,7 @@ class Job:
         if not await self._holds(await self._custody.claim(key)):
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)
-        turned = await turn.fail(key, ErrorDetail("PoisonMessage", reason))
+        turned = await turn.give_up(key, ErrorDetail("PoisonMessage", reason))
         body = poison_body(self._custody.delivery.body, reason, deliveries)
         await self._services.queue.send_poison(body)
         if await self._proceed(run, turn, turned, woken=False) is not None:

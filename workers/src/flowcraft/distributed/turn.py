@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
 from flowcraft.distributed.execution import Execution
 from flowcraft.distributed.gathering import Gatherer
+from flowcraft.distributed.kinds import BEGUN_BY, WOKEN, Act
 from flowcraft.distributed.recording import Recorder, Turned
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso, later, parse_time
-from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Facts, node_input
 from flowcraft.engine.keys import NodeKey
@@ -26,22 +25,12 @@ from flowcraft.ports.errors import BackendUnavailableError, PayloadTooLargeError
 from flowcraft.records import AwaitKind, NodeRecord, RecordStatus
 
 
-@dataclass(frozen=True, slots=True)
-class _Act:
-    """A node key being acted on: with which facts, over which record of its own, since when."""
-
-    key: str
-    facts: Facts
-    own: StoredRecord | None
-    started: datetime
-
-
 class Turn:
     """The turns of one delivery."""
 
     def __init__(self, services: Services, runs: Runs, run: Run, token: str, session: str) -> None:
-        self._services = services
-        self._run = run
+        self.services = services
+        self.run = run
         self._token = token
         self._gatherer = Gatherer(services, runs, run, session)
         self._recorder = Recorder(services, run, token, self._gatherer)
@@ -69,73 +58,70 @@ class Turn:
             NotReadyError: the facts say that it is not to run.
         """
         own, facts = await self._gatherer.load(key, look=look or proven, proven=proven)
-        act = _Act(key, facts, own, self._services.clock.now())
+        act = self._act(key, facts, own)
         if own is None:
             return await self._begin(act)
         if own.record.resolved:
             return await self._recorder.adopt(own.record)
-        return await self._continue(act, own.record)
+        return await self._go_on(act, own.record)
 
-    async def fail(self, key: str, error: ErrorDetail) -> Turned:
+    async def give_up(self, key: str, error: ErrorDetail) -> Turned:
         """Record a node key as failed without executing it; an existing resolved record is adopted."""
-        loaded = await self._services.facts.load(self._run.run_id, nodes=[key], session=self.session)
+        loaded = await self.services.facts.load(self.run.run_id, nodes=[key], session=self.session)
         own = loaded.records.get(key)
         if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
-        return await self._failed(_Act(key, Facts({}, {}, None), own, self._services.clock.now()), error, 0)
+        return await self.fail(self._act(key, Facts({}, {}, None), own), error, 0)
 
-    # ---- the kinds of node ----
+    def _act(self, key: str, facts: Facts, own: StoredRecord | None) -> Act:
+        return Act(key, self.run.plan.node(key).definition, facts, own, self.services.clock.now())
 
-    async def _begin(self, act: _Act) -> Turned | None:
-        definition = self._run.plan.node(act.key).definition
-        if definition.uses == "wait":
-            return await self._recorder.commit(self._awaiting(act, "wait", None))
-        if definition.uses == "sleep":
-            try:
-                nap = timedelta(seconds=duration_s(definition.params.get("duration")))
-            except ValueError as error:
-                return await self._failed(act, ErrorDetail.of(error), 1)
-            return await self._recorder.commit(self._awaiting(act, "sleep", iso(act.started + nap)))
-        return await self._execute(act, 1)
+    # ---- what the kinds of node do ----
 
-    async def _continue(self, act: _Act, record: NodeRecord) -> Turned | None:
-        if record.kind == "wait":
-            if record.decision is None:
-                return Turned(record, None, adopted=True)
-            decision = record.decision
-            return await self._completed(
-                act, NodeResult(decision.get("output"), decision.get("action")), {}, 1
-            )
+    async def _begin(self, act: Act) -> Turned | None:
+        kind = BEGUN_BY.get(act.definition.uses)
+        return await (self.execute(act, 1) if kind is None else kind.begin(self, act))
+
+    async def _go_on(self, act: Act, record: NodeRecord) -> Turned | None:
         wake_at = parse_time(record.wake_at)
         if wake_at is not None and wake_at > act.started:
-            return Turned(record, None, adopted=True)
-        if record.kind == "sleep":
-            return await self._completed(
-                act, NodeResult(node_input(self._run.plan, act.key, act.facts)), {}, 1
-            )
-        return await self._execute(act, record.attempt + 1)
+            return self.still(record)
+        kind = WOKEN[record.kind or "retry"]
+        return await kind.go_on(self, act, record)
 
-    async def _execute(self, act: _Act, first_attempt: int) -> Turned | None:
-        value = node_input(self._run.plan, act.key, act.facts)
+    def input(self, act: Act) -> Any:
+        """The node's input."""
+        return node_input(self.run.plan, act.key, act.facts)
+
+    def still(self, record: NodeRecord) -> Turned:
+        """It waits on: nothing is written."""
+        return Turned(record, None, adopted=True)
+
+    async def wait(self, act: Act, kind: AwaitKind, wake_at: str | None = None, **facts: Any) -> Turned:
+        """Record that the node key waits; without ``wake_at``, for somebody who signals it."""
+        record = self._record(act, "awaiting", kind=kind, wake_at=wake_at, **facts)
+        return await self._recorder.commit(record, replaces=act.own)
+
+    async def execute(self, act: Act, first_attempt: int) -> Turned | None:
+        """Run the node's code, from this attempt on; None if it was cancelled."""
+        value = self.input(act)
         self.execution.read_with(self.session, self._proofs(act))
         outcome = await self.execution.execute(act.key, value, act.facts, first_attempt)
         if isinstance(outcome, Completed):
-            return await self._completed(act, outcome.result, outcome.writes, outcome.attempts)
+            return await self.complete(act, outcome.result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):
             if isinstance(outcome.exception, BackendUnavailableError | StaleReadError):
                 raise outcome.exception  # its context could not be read: no fault of the node's
-            return await self._failed(act, outcome.error, outcome.attempts)
+            return await self.fail(act, outcome.error, outcome.attempts)
         if isinstance(outcome, RetryLater):
-            wake_at = later(self._services.clock.now(), outcome.delay_s)
-            record = self._awaiting(
-                act, "retry", wake_at, attempt=outcome.attempts, error=outcome.error.to_dict()
-            )
-            return await self._recorder.commit(record, replaces=act.own)
+            wake_at = later(self.services.clock.now(), outcome.delay_s)
+            error = outcome.error.to_dict()
+            return await self.wait(act, "retry", wake_at, attempt=outcome.attempts, error=error)
         return None
 
-    def _proofs(self, act: _Act) -> list[str]:
+    def _proofs(self, act: Act) -> list[str]:
         """Predecessors whose writes the session may not have seen: others committed them, or nobody knows."""
-        plan = self._run.plan
+        plan = self.run.plan
         incoming = plan.node(act.key).incoming
         if len(incoming) < 2 and self.session:
             return []
@@ -144,8 +130,8 @@ class Turn:
 
     # ---- records ----
 
-    def _record(self, act: _Act, status: RecordStatus, **facts: Any) -> NodeRecord:
-        plan = self._run.plan
+    def _record(self, act: Act, status: RecordStatus, **facts: Any) -> NodeRecord:
+        plan = self.run.plan
         sources = (plan.edges[position].source for position in plan.node(act.key).incoming)
         known = act.facts.records
         return NodeRecord(
@@ -153,23 +139,22 @@ class Turn:
             node=NodeKey.parse(act.key).node,
             status=status,
             started_at=act.own.record.started_at if act.own else iso(act.started),
-            worker=self._services.worker_id,
+            worker=self.services.worker_id,
             delivery=self._token,
             seq=1 + max((known[source].seq for source in sources if source in known), default=0),
             **facts,
         )
 
-    def _awaiting(self, act: _Act, kind: AwaitKind, wake_at: str | None, **facts: Any) -> NodeRecord:
-        return self._record(act, "awaiting", kind=kind, wake_at=wake_at, **facts)
-
-    async def _completed(
-        self, act: _Act, result: NodeResult, writes: Mapping[str, Any], attempts: int
+    async def complete(
+        self, act: Act, result: NodeResult, writes: Mapping[str, Any] | None = None, attempts: int = 1
     ) -> Turned | None:
+        """Record the result, the context written (``MISSING`` deletes) and the edges taken."""
+        writes = writes or {}
         facts = replace(act.facts, context=_overlaid(act.facts.context, writes)) if writes else act.facts
         try:
-            taken, values = choose_edges(self._run.plan, act.key, result, facts, self._services.evaluator)
+            taken, values = choose_edges(self.run.plan, act.key, result, facts, self.services.evaluator)
         except EvaluationError as error:
-            return await self._failed(act, ErrorDetail.of(error), attempts)
+            return await self.fail(act, ErrorDetail.of(error), attempts)
         record = self._record(
             act,
             "completed",
@@ -178,7 +163,7 @@ class Turn:
             taken=taken,
             values=values,
             attempt=attempts,
-            finished_at=iso(self._services.clock.now()),
+            finished_at=iso(self.services.clock.now()),
             decision=act.own.record.decision if act.own else None,
         )
         context = [
@@ -189,15 +174,16 @@ class Turn:
             return await self._recorder.commit(record, context, act.own)
         except PayloadTooLargeError as error:
             detail = ErrorDetail("OutputTooLarge", f"the output or the context written is too large: {error}")
-            return await self._failed(act, detail, attempts)
+            return await self.fail(act, detail, attempts)
 
-    async def _failed(self, act: _Act, error: ErrorDetail, attempts: int) -> Turned:
+    async def fail(self, act: Act, error: ErrorDetail, attempts: int = 1) -> Turned:
+        """Record the failure."""
         record = self._record(
             act,
             "failed",
             error=error.to_dict(),
             attempt=attempts,
-            finished_at=iso(self._services.clock.now()),
+            finished_at=iso(self.services.clock.now()),
         )
         return await self._recorder.commit(record, replaces=act.own)
 

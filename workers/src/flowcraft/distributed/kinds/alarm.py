@@ -1,0 +1,42 @@
+"""Nodes that wait for a time: ``sleep``, and any node between two attempts that are far apart."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
+from flowcraft.distributed.recording import Turned
+from flowcraft.distributed.times import iso
+from flowcraft.durations import duration_s
+from flowcraft.failures import ErrorDetail
+from flowcraft.node import NodeResult
+from flowcraft.records import NodeRecord
+
+
+class _Sleep:
+    """Passes its input on after ``params.duration``."""
+
+    async def begin(self, turn: Acting, act: Act) -> Turned | None:
+        try:
+            nap = timedelta(seconds=duration_s(act.definition.params.get("duration")))
+        except ValueError as error:
+            return await turn.fail(act, ErrorDetail.of(error))
+        return await turn.wait(act, "sleep", iso(act.started + nap))
+
+    async def go_on(self, turn: Acting, act: Act, _record: NodeRecord) -> Turned | None:
+        return await turn.complete(act, NodeResult(turn.input(act)))
+
+
+class _Retry:
+    """The next attempt of a node whose last one failed."""
+
+    async def begin(self, turn: Acting, act: Act) -> Turned | None:
+        return await turn.execute(act, 1)
+
+    async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
+        return await turn.execute(act, record.attempt + 1)
+
+
+SLEEP: Final[WaitingKind] = _Sleep()
+RETRY: Final[WaitingKind] = _Retry()
