@@ -92,6 +92,12 @@ lint: setup ## style, types, layers, generated files
 test: lint $(STAND_INS) $(ORIGINAL) ## lint, and every test that needs no cluster
 	@$(BIN)/pytest -m "not cluster"
 
+N ?= 10000
+SEED ?= 1000000
+.PHONY: simulate
+simulate: setup ## N=100000 SEED=1: simulate so many schedules of faults, from that one on, on all cores
+	@$(BIN)/python -m tests.simulation campaign --from $(SEED) --count $(N)
+
 # Its own cluster, so that one that somebody works with is not disturbed; ended in any case.
 .PHONY: e2e
 e2e: export FLOWCRAFT_CLUSTER_STATE = $(CURDIR)/.cluster-e2e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 CallFault = Literal["crash before", "crash after", "no answer", "not done", "frozen before", "frozen after"]
 """At one call of a port: its process dies before or after it takes effect; the caller learns nothing of it,
@@ -62,11 +62,13 @@ class Plan:
     """Which faults a simulation has.
 
     Attributes:
-        single: Faults at numbered calls.
+        single: Faults at numbered calls; the storm has no others at those.
         storm_s: Until when faults of all kinds happen at random; 0 is never.
-        rate: Share of calls that something happens to during the storm.
+        rate: Share of calls that something happens to during the storm; with 0 it is a time only, before
+            which nobody is expected to be done.
         lag_s: How stale reads may be, all the time.
         skew_s: How far the processes' clocks are apart at most.
+        repairs: The reconciler takes part, needed or not.
     """
 
     single: tuple[At, ...] = ()
@@ -74,7 +76,8 @@ class Plan:
     rate: float = 0.0
     lag_s: float = 0.0
     skew_s: float = 0.0
-    _at: dict[int, CallFault | WorldFault] = field(init=False)
+    repairs: bool = False
+    _at: dict[int, CallFault | WorldFault] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._at = {at.call: at.fault for at in self.single}
@@ -87,13 +90,45 @@ class Plan:
     @property
     def reconciled(self) -> bool:
         """Whether the reconciler is needed, so that it takes part."""
-        return bool(self.storm_s) or any(at.fault in NEEDS_RECONCILER for at in self.single)
+        return self.repairs or bool(self.storm_s) or any(at.fault in NEEDS_RECONCILER for at in self.single)
+
+    @property
+    def text(self) -> str:
+        """The plan on a command line; ``parsed`` reads it."""
+        faults = ",".join(f"{at.call}:{at.fault}" for at in self.single)
+        numbers = (("storm", self.storm_s), ("rate", self.rate), ("lag", self.lag_s), ("skew", self.skew_s))
+        said = [f"{name}={value:g}" for name, value in numbers if value]
+        said += ["repairs"] if self.repairs else []
+        return ";".join([*said, *([f"at={faults}"] if faults else [])]) or "calm"
+
+    @classmethod
+    def parsed(cls, text: str) -> Plan:
+        """The plan that ``text`` was said of.
+
+        Raises:
+            ValueError: it is no plan.
+        """
+        parts = [part.partition("=") for part in text.split(";")]
+        said = {name: value for name, _, value in parts}
+        faults = [part.partition(":")[::2] for part in said.pop("at", "").split(",") if part]
+        unknown = [name for _, name in faults if name not in (*CALL_FAULTS, *WORLD_FAULTS)]
+        unknown += said.keys() - {"calm", "storm", "rate", "lag", "skew", "repairs"}
+        if unknown:
+            raise ValueError(f"unknown in a plan: {', '.join(unknown)}")
+        return cls(
+            single=tuple(At(int(call), cast("CallFault | WorldFault", name)) for call, name in faults),
+            storm_s=float(said.get("storm", 0)),
+            rate=float(said.get("rate", 0)),
+            lag_s=float(said.get("lag", 0)),
+            skew_s=float(said.get("skew", 0)),
+            repairs="repairs" in said,
+        )
 
     def strike(self, call: int, now_s: float, rng: random.Random) -> CallFault | WorldFault | None:
         """What happens at this call."""
         if call in self._at:
             return self._at[call]
-        if now_s < self.storm_s and rng.random() < self.rate:
+        if self.rate and now_s < self.storm_s and rng.random() < self.rate:
             weights = [2, 2, 6, 6, 1, 1, 1, 1, 1, 1, 3, 3, 1, 1, 1, 0.5]
             return rng.choices([*CALL_FAULTS, *WORLD_FAULTS], weights)[0]
         return None

@@ -33,6 +33,9 @@ class Result:
         seconds: How long it took, in its own time.
         repairs: In how many runs the reconciler found something to do, over all its passes.
         history: Its lines.
+        struck: The faults that took effect.
+        all_calls: How many calls of ports there were in all.
+        stale_reads: How many reads did not see the newest.
     """
 
     story: Story
@@ -44,6 +47,9 @@ class Result:
     seconds: float
     repairs: int
     history: History
+    struck: tuple[At, ...] = ()
+    all_calls: int = 0
+    stale_reads: int = 0
 
     def __str__(self) -> str:
         told = {key: one.state for key, one in self.story.told.items()}
@@ -54,7 +60,8 @@ class Result:
         nodes = "\n".join(f"  {node.to_dict()}" for node in self.story.blueprint.nodes)
         wrong = "\n".join(f"* {one}" for one in self.violations)
         return (
-            f"seed {self.seed}, plan {self.plan}\nstory: {self.story.name}\n{nodes}\n  {edges}\n  {told}\n"
+            f"seed {self.seed}, plan '{self.plan.text}'\n"
+            f"story: {self.story.name}\n{nodes}\n  {edges}\n  {told}\n"
             f"{self.history.text()}\n{wrong}"
         )
 
@@ -74,6 +81,9 @@ def simulate(seed: int, plan: Plan | None = None, story: Story | None = None) ->
         seconds,
         world.repairs,
         world.history,
+        tuple(world.struck),
+        world.calls,
+        world.facts.stale_reads,
     )
 
 

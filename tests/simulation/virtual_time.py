@@ -7,7 +7,6 @@ does the same in the same order each time.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -48,7 +47,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if seconds > 0 and scheduled:
             # Exactly to the timer: sums of floats would let it miss its time by a hair, again and again.
-            self._elapsed_s = max(self._elapsed_s, heapq.nsmallest(1, scheduled)[0].when())
+            self._elapsed_s = max(self._elapsed_s, scheduled[0].when())
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""

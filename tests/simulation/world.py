@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from tests.simulation.faults import AWAY_S, CALL_FAULTS, FROZEN_S, Plan
+from tests.simulation.faults import AWAY_S, CALL_FAULTS, FROZEN_S, At, CallFault, Plan, WorldFault
 from tests.simulation.history import History
 from tests.simulation.ports.coordination import CoordinationServer, SimulatedCoordination
 from tests.simulation.ports.facts import FactServer, SimulatedFacts
@@ -152,6 +152,8 @@ class World:
         self.repairs = 0
         self.calls = 0
         self.calls_until_over = 0
+        self.struck: list[At] = []
+        self._faults = random.Random(f"faults {seed}")  # noqa: S311  its own, so that a shrunk plan changes only faults
         self.last_fault_s = 0.0
         self.closing = False
         self.safe = False
@@ -184,21 +186,25 @@ class World:
             return 0.0
         return self.rng.expovariate(1.0) * self.pace * (20.0 if self.rng.random() < 0.02 else 1.0)
 
-    def strike(self, process: Process) -> tuple[int, str | None]:
+    def strike(self, process: Process) -> tuple[int, CallFault | WorldFault | None]:
         """Count a call; what happens to it. What happens to the services happens here."""
         self.calls += 1
-        fault = None if self.safe else self.plan.strike(self.calls, self.now, self.rng)
+        fault = None if self.safe else self.plan.strike(self.calls, self.now, self._faults)
         if fault is None:
             return self.calls, None
         if fault in CALL_FAULTS:
             if not process.mortal and fault not in ("no answer", "not done"):
                 return self.calls, None
-            self.last_fault_s = self.now
+            self._note(fault)
             return self.calls, fault
         if self._befall(fault):
-            self.last_fault_s = self.now
+            self._note(fault)
             self.history.add("services", fault.upper(), self.calls)
         return self.calls, None
+
+    def _note(self, fault: CallFault | WorldFault) -> None:
+        self.last_fault_s = self.now
+        self.struck.append(At(self.calls, fault))
 
     def is_away(self, name: str) -> bool:
         return self._away.get(name.split(".", maxsplit=1)[0], 0.0) > self.now

@@ -72,6 +72,7 @@ class FactServer:
 
     Attributes:
         lag_s: How long a write may stay hidden from reads that do not prove it with a token.
+        stale_reads: How many reads did not see the newest.
     """
 
     clock: Clock
@@ -79,6 +80,7 @@ class FactServer:
     lag_s: float = 0.0
     runs: dict[str, Partition] = field(default_factory=dict)
     headers: dict[str, Partition] = field(default_factory=dict)
+    stale_reads: int = 0
 
     def partition(self, run_id: str) -> Partition:
         return self.runs.setdefault(run_id, Partition())
@@ -93,7 +95,9 @@ class FactServer:
         while least and partition.times[least - 1] > hidden_since:
             least -= 1
         least = max(least, int(session or 0))
-        return newest if self.rng.random() < 0.5 else self.rng.randint(least, newest)
+        seen = newest if self.rng.random() < 0.5 else self.rng.randint(least, newest)
+        self.stale_reads += seen < newest
+        return seen
 
     # ---- headers ----
 
