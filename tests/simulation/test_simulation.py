@@ -64,6 +64,7 @@ def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> 
             Plan(single=(At(8, "not done"),)),
             id="a repeated start of a pinned run was not signalled",
         ),
+        pytest.param(200_086, Plan(), id="a drain that cut a discharge short left its claim"),
     ],
 )
 def test_what_was_once_wrong(seed: int, plan: Plan) -> None:

@@ -102,7 +102,11 @@ class Custody:
         Gives the run's count of open obligations; None where there was nothing to tell, or nobody to ask.
         """
         ledger, self.ledger = self.ledger, Ledger()
-        return await self._tell(ledger, parked=parked, moved=moved, hint=hint)
+        try:
+            return await self._tell(ledger, parked=parked, moved=moved, hint=hint)
+        except asyncio.CancelledError:
+            self.ledger.held = ledger.claims  # a draining worker gives them up instead, with its message
+            raise
 
     async def _tell(self, ledger: Ledger, *, parked: bool, moved: int, hint: str = "") -> int | None:
         done = ledger.passed if parked else ledger.claims
