@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 RecordStatus = Literal["completed", "failed", "skipped", "awaiting"]
-AwaitKind = Literal["wait", "sleep", "retry"]
+AwaitKind = Literal["wait", "sleep", "retry", "children"]
 RESOLVED: Final = frozenset({"completed", "failed", "skipped"})
 
 
@@ -35,6 +35,9 @@ class NodeRecord:
         kind: Of an ``awaiting`` record: what it waits for.
         wake_at: Of an ``awaiting`` record: ISO-8601 UTC time of its alarm.
         decision: Of an ``awaiting`` record: ``action`` and ``output`` once somebody decided.
+        children: Of a node key that owns children: how many there are, and how they are run (the form is
+            ``engine.children.Children``'s). While it awaits them, ``output`` holds what they are made of.
+        wrote: Names of the context keys that were written with it.
     """
 
     key: str
@@ -54,6 +57,8 @@ class NodeRecord:
     kind: AwaitKind | None = None
     wake_at: str | None = None
     decision: Mapping[str, Any] | None = None
+    children: Mapping[str, Any] | None = None
+    wrote: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> bool:
@@ -75,6 +80,7 @@ class NodeRecord:
             ("kind", self.kind),
             ("wakeAt", self.wake_at),
             ("decision", self.decision),
+            ("children", self.children),
         ):
             if value is not None:
                 document[name] = value
@@ -92,6 +98,8 @@ class NodeRecord:
             document["taken"] = list(self.taken)
         if self.values:
             document["values"] = {str(edge): value for edge, value in self.values.items()}
+        if self.wrote:
+            document["wrote"] = list(self.wrote)
         return document
 
     @classmethod
@@ -117,4 +125,6 @@ class NodeRecord:
             kind=get("kind"),
             wake_at=get("wakeAt"),
             decision=get("decision"),
+            children=get("children"),
+            wrote=tuple(get("wrote", ())),
         )

@@ -31,13 +31,13 @@ ID_LENGTH: Final = 255
 
 RECORD_FIELDS: Final = (
     "key", "node", "status", "action", "taken", "attempt", "error", "startedAt", "finishedAt", "worker",
-    "delivery", "seq", "kind", "wakeAt", "decision", "values",
+    "delivery", "seq", "kind", "wakeAt", "decision", "values", "wrote", "children",
 )  # fmt: skip
 """What a projection of node records carries: everything but outputs."""
 HEADER_FIELDS: Final = tuple(
-    name for name in HeaderDocument.__annotations__ if name not in {"input", "blueprint"}
+    name for name in HeaderDocument.__annotations__ if name not in {"input", "blueprint", "adoptedKeys"}
 )
-"""What a projection of headers carries: everything but the input and the blueprint."""
+"""What a projection of headers carries: everything but what may be long."""
 
 _UNSAFE = re.compile(r"[#/\\?%\x00-\x1f\x7f]| \Z")
 _SYSTEM: Final = frozenset({"_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"})
