@@ -88,6 +88,14 @@ async def test_a_negative_amount_fails_at_once_with_its_reason(shop: App) -> Non
     assert outcome.error.line.startswith("shop.flows:")
 
 
+@pytest.mark.parametrize("value", [{"amount": "42"}, {"amount": True}, {}])
+async def test_an_amount_that_is_no_number_fails_at_once_and_says_so(shop: App, value: Any) -> None:
+    outcome = await run(shop, "charge", value)
+    assert isinstance(outcome, Failed)
+    assert outcome.attempts == 1
+    assert outcome.error.message == f"the amount must be a number, not {value.get('amount')!r}"
+
+
 async def test_shipping_and_refunding_complete(shop: App) -> None:
     shipped, refunded = await run(shop, "ship", {"paid": 42}), await run(shop, "refund", {"paid": 0})
     assert isinstance(shipped, Completed)

@@ -13,9 +13,11 @@ APPROVAL_ABOVE = 1000
 
 @app.node("charge", retries=3, retry_delay_s=1, timeout_s=30)
 async def charge(ctx: NodeContext) -> NodeResult:
-    amount = ctx.input["amount"]
+    amount = ctx.input.get("amount")
+    # Trying again cannot help with a wrong input, so no retry is wasted on it.
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        raise NonRetryableError(f"the amount must be a number, not {amount!r}")
     if amount < 0:
-        # Trying again cannot help, so no retry is wasted on it.
         raise NonRetryableError(f"the amount must not be negative, but it is {amount}")
     # A payment service would get ctx.idempotency_key: run twice after a crash, it charges once.
     return NodeResult(output={"paid": amount}, action="approved" if amount else None)

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.builder import FlowBuilder
+from flowcraft.dependencies import Dependencies
 from flowcraft.errors import AppError
 from flowcraft.implementation import NodeImplementation, NodeSettings, Registry, config_of
 from flowcraft.runtime import BlueprintCatalog, RuntimeOptions
@@ -26,11 +27,11 @@ class App:
 
         Args:
             name: For logs and errors.
-            dependencies: Handed to every node as ``ctx.dependencies``.
+            dependencies: Handed to every node as ``ctx.dependencies``, and to parameters by name or type.
         """
         self.name = name
         self.registry = Registry()
-        self.dependencies: dict[str, Any] = dict(dependencies or {})
+        self.dependencies = Dependencies(dependencies)
         self._sources: list[FlowBuilder | Blueprint] = []
 
     @overload
@@ -72,6 +73,30 @@ class App:
             own_name = str(name) if name else getattr(code, "__name__", "")
             config = config_of(settings, f"node {own_name!r}")
             self.registry.add(NodeImplementation.of(own_name, code, config=config, input_type=input))
+            return code
+
+        return register
+
+    @overload
+    def dependency(self, name: str | None = None, /) -> Callable[[Code], Code]: ...
+
+    @overload
+    def dependency(self, name: Code, /) -> Code: ...
+
+    def dependency(self, name: Any = None, /) -> Any:
+        """Register the decorated function as what makes a dependency, when a node first asks for it.
+
+        A node asks by a parameter behind its context, of the type that the function returns or of its name.
+        The function may be async, and may ask for dependencies itself. What it makes is kept by the worker.
+
+        Raises:
+            AppError: it cannot make one, or the name is taken.
+        """
+        if name is not None and not isinstance(name, str):
+            return self.dependency()(name)  # used as @app.dependency, without parentheses
+
+        def register(code: Code) -> Code:
+            self.dependencies.add_factory(cast("Callable[..., Any]", code), name)
             return code
 
         return register
@@ -121,7 +146,12 @@ class App:
 
     @property
     def options(self) -> RuntimeOptions:
-        """What an adapter takes as ``runtime_options``; take it once, it looks at every flow."""
+        """What an adapter takes as ``runtime_options``; take it once, it looks at every flow.
+
+        Raises:
+            AppError: a node asks for a dependency that the app does not have.
+        """
+        self.registry.require_dependencies(self.dependencies)
         return RuntimeOptions(self.blueprints, self.registry, self.dependencies, self.name)
 
 

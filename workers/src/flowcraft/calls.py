@@ -7,15 +7,19 @@ import contextvars
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Protocol, cast
 
 import structlog
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
+from flowcraft.dependencies import dependencies_of
 from flowcraft.errors import FatalError, InputError, OutputError
 from flowcraft.implementation import NodeImplementation
 from flowcraft.json_values import NotJsonError, plain_json
 from flowcraft.node import BaseNode, NodeContext, NodeFunction, NodeResult
+from flowcraft.signature import Signature
 
 _log = structlog.get_logger(__name__)
 
@@ -59,13 +63,18 @@ class _FunctionCall:
         self._threads = threads
 
     async def attempt(self, context: NodeContext) -> NodeResult:
-        implementation = self._implementation
-        if implementation.input_type is not None:
-            _validate_input(implementation, context)
-        code = cast("NodeFunction", implementation.code)
+        implementation, signature = self._implementation, self._implementation.signature
+        if signature.input_type is not None:
+            _validate_input(signature.input_type, context)
+        code: Callable[..., Any] = cast("NodeFunction", implementation.code)
+        if not signature.plain:
+            code = partial(code, **await _named_arguments(signature, context))
+        arguments = (context,) if signature.plain else ()
         if implementation.kind == "async":
-            return _result(await code(context))
-        return _result(await _in_thread(code, (context,), context, self._threads))
+            value = await code(*arguments)
+        else:
+            value = await _in_thread(code, arguments, context, self._threads)
+        return _result(value, signature.output_type, context)
 
     async def give_up(self, _context: NodeContext, error: BaseException) -> NodeResult:
         raise error
@@ -92,7 +101,8 @@ class _ClassCall:
         context.context.writes.update(self._writes)
         assert self._prepared is not None  # noqa: S101  set by _prepare
         self._executing = True
-        result = _result(await self._call(node.exec, self._prepared[0], context))
+        value = await self._call(node.exec, self._prepared[0], context)
+        result = _result(value, self._implementation.signature.exec_type, context)
         self._executing = False
         return await self._phase(node.post, result, context)
 
@@ -102,7 +112,8 @@ class _ClassCall:
             raise error
         context.context.writes.clear()
         context.context.writes.update(self._writes)
-        result = _result(await self._call(node.fallback, error, context))
+        value = await self._call(node.fallback, error, context)
+        result = _result(value, self._implementation.signature.exec_type, context)
         return await self._phase(node.post, result, context)
 
     async def recover(self, context: NodeContext, error: BaseException) -> None:
@@ -119,8 +130,8 @@ class _ClassCall:
         if self._node is not None and self._prepared is not None:
             return self._node
         try:
-            if self._implementation.input_type is not None:
-                _validate_input(self._implementation, context)
+            if self._implementation.signature.input_type is not None:
+                _validate_input(self._implementation.signature.input_type, context)
             node = cast("type[BaseNode]", self._implementation.code)(context.params, context.node_id)
             self._node = node
             self._prepared = (await self._call(node.prep, context),)
@@ -133,7 +144,8 @@ class _ClassCall:
         self, method: Callable[..., Any], result: NodeResult, context: NodeContext
     ) -> NodeResult:
         try:
-            return _result(await self._call(method, result, context))
+            value = await self._call(method, result, context)
+            return _result(value, self._implementation.signature.output_type, context)
         except Exception as error:
             raise PhaseFailedError(error) from error
 
@@ -161,31 +173,58 @@ async def _in_thread(
     return await value if inspect.isawaitable(value) else value
 
 
-def _validate_input(implementation: NodeImplementation, context: NodeContext) -> None:
-    assert implementation.input_type is not None  # noqa: S101  checked by the callers, off the hot path
+async def _named_arguments(signature: Signature, context: NodeContext) -> dict[str, Any]:
+    """What a function with parameters of its own is called with."""
+    found = await dependencies_of(context.dependencies).filled(signature.wants) if signature.wants else {}
+    if signature.input_name is not None:
+        found[signature.input_name] = context.input
+    if signature.context_name is not None:
+        found[signature.context_name] = context
+    return found
+
+
+def _validate_input(input_type: TypeAdapter[Any], context: NodeContext) -> None:
     try:
-        context.input = implementation.input_type.validate_python(context.input)
+        context.input = input_type.validate_python(context.input)
     except ValidationError as error:
-        places = [f"{_place(line['loc'])}: {line['msg']}" for line in error.errors(include_url=False)[:3]]
-        more = f" (and {error.error_count() - 3} more)" if error.error_count() > 3 else ""
-        raise InputError(
-            f"the input of node {context.node_key} is wrong: {'; '.join(places)}{more}"
-        ) from None
+        raise InputError(f"the input of node {context.node_key} is wrong: {_told(error, 'input')}") from None
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    return "input" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+def _told(error: ValidationError, what: str) -> str:
+    """The first places where a value is wrong, as in ``input.items[3].price: Field required``."""
+    places = [f"{_place(what, line['loc'])}: {line['msg']}" for line in error.errors(include_url=False)[:3]]
+    more = f" (and {error.error_count() - 3} more)" if error.error_count() > 3 else ""
+    return f"{'; '.join(places)}{more}"
 
 
-def _result(value: Any) -> NodeResult:
+def _place(what: str, location: tuple[int | str, ...]) -> str:
+    return what + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _result(value: Any, output_type: TypeAdapter[Any] | None, context: NodeContext) -> NodeResult:
     """What code gave back, as a result whose output is plain JSON."""
+    context.context.require_awaited()
     if isinstance(value, NodeResult):
         output, action = value.output, value.action or None
         if action is not None and not isinstance(action, str):
             raise OutputError(f"a result's action is a string or None, not {action!r}")
     else:
         output, action = value, None
+    if output_type is not None:
+        output = _dumped(output, output_type, context)
     try:
         return NodeResult(plain_json(output), action)
     except NotJsonError as error:
         raise OutputError(f"the node's output cannot be stored: {error}") from None
+
+
+def _dumped(output: Any, output_type: TypeAdapter[Any], context: NodeContext) -> Any:
+    """The output as the JSON of what the node promises; under the names that its readers validate."""
+    try:
+        return output_type.dump_python(output_type.validate_python(output), mode="json", by_alias=True)
+    except ValidationError as error:
+        raise OutputError(
+            f"the output of node {context.node_key} is wrong: {_told(error, 'output')}"
+        ) from None
+    except PydanticSerializationError as error:
+        raise OutputError(f"the output of node {context.node_key} cannot be stored: {error}") from None

@@ -2,8 +2,8 @@
 
 * reject what was given, it will never work: ``BlueprintError``, ``AppError``, ``EvaluationError``
 * a node's code failed, retry it by its policy: any other exception, ``NodeTimeoutError``
-* a node's code failed, do not retry: ``NonRetryableError``, ``InputError``, ``OutputError``; with
-  ``FatalError`` do not run the fallback either
+* a node's code failed, do not retry: ``NonRetryableError``, ``InputError``, ``OutputError``,
+  ``DependencyError``; with ``FatalError`` do not run the fallback either
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ class InputError(NonRetryableError):
 
 class OutputError(NonRetryableError):
     """A node gave something that is not JSON; the message names the place."""
+
+
+class DependencyError(NonRetryableError):
+    """A node asks for a dependency that the app does not have, or whose factory failed."""
 
 
 class NodeTimeoutError(FlowcraftError):

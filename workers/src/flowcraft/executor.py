@@ -175,6 +175,8 @@ async def _try(
         tried = _Failure(error, final=False)  # else the code let a cancellation of its own escape
     except (Exception, SystemExit) as error:
         tried = _failure(error)
+    if isinstance(tried, _Failure):
+        context.context.drop_unawaited()
     if cancelled.is_set():
         uncancel()
         return tried if isinstance(tried, Completed) else Cancelled(attempt)

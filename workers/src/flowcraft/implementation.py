@@ -6,14 +6,16 @@ import functools
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypedDict
 
 from pydantic import TypeAdapter
 
 from flowcraft.blueprint import NodeConfig
+from flowcraft.dependencies import dependencies_of
 from flowcraft.errors import AppError
 from flowcraft.node import BaseNode, NodeCode
+from flowcraft.signature import Signature, signature_of_class, signature_of_function
 
 Kind = Literal["async", "sync", "class"]
 DEFAULT_MAX_RETRY_DELAY_S: Final = 300.0
@@ -65,14 +67,14 @@ class NodeImplementation:
         code: The function or class.
         kind: How it is called: awaited, in a thread, or as a class.
         config: Its author's settings; a blueprint's own win over them.
-        input_type: What its input is validated as; None: it gets the JSON.
+        signature: What it asks for and gives, as its annotations say.
     """
 
     name: str
     code: NodeCode
     kind: Kind
     config: NodeConfig = field(default_factory=NodeConfig)
-    input_type: TypeAdapter[Any] | None = None
+    signature: Signature = field(default_factory=Signature)
 
     def policy(self, config: NodeConfig) -> RetryPolicy:
         """The policy of a node so configured: the blueprint's word, else the author's, else the default."""
@@ -93,7 +95,7 @@ class NodeImplementation:
         """Look at a node's code.
 
         Raises:
-            AppError: it cannot be called with a node context, or its name belongs to the engine.
+            AppError: it cannot be called with what a node is given, or its name belongs to the engine.
         """
         if isinstance(code, NodeImplementation):
             return code
@@ -101,8 +103,12 @@ class NodeImplementation:
             raise AppError(f"a node implementation's name is a string that is not empty, not {name!r}")
         if name in BUILT_IN_USES | UNSUPPORTED_USES:
             raise AppError(f"{name!r} is a node kind of the engine; give your implementation another name")
-        adapter = None if input_type is None else TypeAdapter(input_type)
-        return cls(name, code, _kind(name, code), config or NodeConfig(), adapter)
+        kind = _kind(name, code)
+        look = signature_of_class if kind == "class" else signature_of_function
+        signature = look(name, code)
+        if input_type is not None:
+            signature = replace(signature, input_type=TypeAdapter(input_type))
+        return cls(name, code, kind, config or NodeConfig(), signature)
 
 
 def _kind(name: str, code: Any) -> Kind:
@@ -123,12 +129,6 @@ def _kind(name: str, code: Any) -> Kind:
         raise AppError(
             f"node {name!r}: a generator cannot be a node; return the result instead of yielding it"
         )
-    try:
-        inspect.signature(code).bind(None)
-    except TypeError:
-        raise AppError(f"node {name!r}: its function must take one argument, the node context") from None
-    except ValueError:
-        pass  # a built-in without a signature: the call will tell
     is_async = inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(type(plain).__call__)
     return "async" if is_async else "sync"
 
@@ -186,6 +186,20 @@ class Registry(Mapping[str, NodeImplementation]):
         if known is not None and known.code is not implementation.code:
             raise AppError(f"node implementation {implementation.name!r} is registered twice; rename one")
         self._implementations[implementation.name] = implementation
+
+    def require_dependencies(self, given: Mapping[str, Any]) -> None:
+        """Look whether there is something for each parameter of each node.
+
+        Raises:
+            AppError: there is nothing for one, or too much; the message names node and parameter.
+        """
+        known = dependencies_of(given)
+        for implementation in self._implementations.values():
+            if lacking := known.lack(implementation.signature.wants):
+                raise AppError(
+                    f"node {implementation.name!r} asks for `{lacking}`, and there is no such dependency; "
+                    "add it with @app.dependency, or to app.dependencies under that name"
+                )
 
     def __getitem__(self, name: str) -> NodeImplementation:
         return self._implementations[name]

@@ -6,13 +6,17 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import Any, Final, Generic
 
 import structlog
+from typing_extensions import TypeVar
 
+from flowcraft.errors import NonRetryableError
 from flowcraft.json_values import NotJsonError, detached, plain_json
 
 T = TypeVar("T")
+Input = TypeVar("Input", default=Any)
 MAX_KEY_BYTES: Final = 255
 _RESERVED: Final = ("_outputs.", "_inputs.")
 
@@ -59,11 +63,12 @@ class RunContext:
     nothing behind. A node reads its own writes.
     """
 
-    __slots__ = ("_loop", "_reader", "writes")
+    __slots__ = ("_begun", "_loop", "_reader", "writes")
 
     def __init__(self, reader: ContextReader = nothing_stored) -> None:
         self._reader = reader
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._begun: list[tuple[str, Coroutine[Any, Any, None]]] = []
         self.writes: dict[str, Any] = {}
         """Value by key, ``MISSING`` for a deleted one: what the engine commits with the record."""
 
@@ -76,18 +81,17 @@ class RunContext:
         """Whether the key exists, null included."""
         return (self.writes[key] if key in self.writes else await self._reader(key)) is not MISSING
 
-    async def set(self, key: str, value: Any) -> None:
-        """Write a key when the node completes.
+    def set(self, key: str, value: Any) -> Coroutine[Any, Any, None]:
+        """Write a key when the node completes. To be awaited: the node fails where that was forgotten.
 
         Raises:
             ValueError: the value is not JSON, or the key is empty, too long or reserved.
         """
-        self._write(key, value)
+        return self._to_await(f"set({key!r}, …)", self._set(key, value))
 
-    async def delete(self, key: str) -> None:
-        """Remove a key when the node completes; one that does not exist is no error."""
-        _check_key(key)
-        self.writes[key] = MISSING
+    def delete(self, key: str) -> Coroutine[Any, Any, None]:
+        """Remove a key when the node completes; one that does not exist is no error. To be awaited."""
+        return self._to_await(f"delete({key!r})", self._delete(key))
 
     @property
     def blocking(self) -> BlockingRunContext:
@@ -102,12 +106,43 @@ class RunContext:
         """Let a synchronous node use ``blocking``; reads are made on this loop."""
         self._loop = loop
 
-    def _write(self, key: str, value: Any) -> None:
+    def require_awaited(self) -> None:
+        """Refuse the result of an attempt that wrote without awaiting: its writes would be lost.
+
+        Raises:
+            NonRetryableError: there is such a write; the message names it.
+        """
+        if not self._begun:
+            return
+        forgotten = [call for call, write in self._begun if getcoroutinestate(write) == CORO_CREATED]
+        self.drop_unawaited()
+        if forgotten:
+            raise NonRetryableError(
+                f"ctx.context.{forgotten[0]} was not awaited, so nothing would be written; write "
+                f"`await` before it, or in a node that is not async ctx.context.blocking.{forgotten[0]}"
+            )
+
+    def drop_unawaited(self) -> None:
+        """Forget writes that nobody awaited; the attempt that began them has failed anyway."""
+        for _, write in self._begun:
+            if getcoroutinestate(write) == CORO_CREATED:
+                write.close()
+        self._begun.clear()
+
+    def _to_await(self, call: str, write: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        self._begun.append((call, write))
+        return write
+
+    async def _set(self, key: str, value: Any) -> None:
         _check_key(key)
         try:
             self.writes[key] = plain_json(value)
         except NotJsonError as error:
             raise NotJsonError(f"context key {key!r}: {error}") from None
+
+    async def _delete(self, key: str) -> None:
+        _check_key(key)
+        self.writes[key] = MISSING
 
 
 class BlockingRunContext:
@@ -139,8 +174,14 @@ class BlockingRunContext:
         self._wait(self._context.delete(key))
 
 
-class NodeContext:
+ProgressReport = Callable[[float, float], None]
+"""Takes what is done and what there is to do; called from any thread."""
+
+
+class NodeContext(Generic[Input]):
     """What a node's code is called with; one object an attempt.
+
+    ``NodeContext[Order]`` as the annotation of a node's parameter makes ``input`` an ``Order``.
 
     Attributes:
         input: The node's input.
@@ -157,6 +198,7 @@ class NodeContext:
 
     __slots__ = (
         "_logger",
+        "_report",
         "attempt",
         "cancelled",
         "context",
@@ -182,8 +224,9 @@ class NodeContext:
         idempotency_key: str = "",
         dependencies: Mapping[str, Any] | None = None,
         cancelled: asyncio.Event | None = None,
+        report: ProgressReport | None = None,
     ) -> None:
-        self.input = input
+        self.input: Input = input
         self.params: Mapping[str, Any] = {} if params is None else params
         self.context = RunContext() if context is None else context
         self.run_id = run_id
@@ -194,6 +237,19 @@ class NodeContext:
         self.dependencies: Mapping[str, Any] = {} if dependencies is None else dependencies
         self.cancelled = asyncio.Event() if cancelled is None else cancelled
         self._logger: Any = None
+        self._report = report
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Tell how far this node is, as often as you like; `flowcraft get` and `describe` show it.
+
+        Costs nothing to speak of: at most every few seconds the newest word is passed on.
+
+        Args:
+            done: What is done, in any unit; without ``total`` a share from 0 to 1.
+            total: What there is to do, in the same unit.
+        """
+        if self._report is not None:
+            self._report(done, 1.0 if total is None else total)
 
     def detach(self) -> None:
         """Give the node's code its own copy of input and params, so that what it changes stays its own."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowcraft.blueprint import Blueprint
+from flowcraft.dependencies import dependencies_of
 from flowcraft.errors import AppError
 from flowcraft.implementation import Registry
 
@@ -101,7 +102,9 @@ class FlowRuntime:
                 raise AppError(f"the blueprint under {name!r} has the id {blueprint.id!r}; use its id")
             catalog.add(blueprint)
         own = registry if isinstance(registry, Registry) else Registry(registry)
-        self._options = RuntimeOptions(catalog, own, dict(dependencies or {}))
+        self._options = RuntimeOptions(
+            catalog, own, dependencies_of({} if dependencies is None else dependencies)
+        )
         self._runner: MemoryRunner | None = None
 
     @property
