@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from flowcraft.dependencies import dependencies_of
+from flowcraft.engine.making import read_dynamic_nodes
 from flowcraft.errors import FatalError, InputError, OutputError
 from flowcraft.implementation import NodeImplementation
 from flowcraft.json_values import NotJsonError, plain_json
@@ -208,12 +209,13 @@ def _result(value: Any, output_type: TypeAdapter[Any] | None, context: NodeConte
         output, action = value.output, value.action or None
         if action is not None and not isinstance(action, str):
             raise OutputError(f"a result's action is a string or None, not {action!r}")
+        made = read_dynamic_nodes(value.dynamic_nodes) if value.dynamic_nodes else ()
     else:
-        output, action = value, None
+        output, action, made = value, None, ()
     if output_type is not None:
         output = _dumped(output, output_type, context)
     try:
-        return NodeResult(plain_json(output), action)
+        return NodeResult(plain_json(output), action, dynamic_nodes=made)
     except NotJsonError as error:
         raise OutputError(f"the node's output cannot be stored: {error}") from None
 

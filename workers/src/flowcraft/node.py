@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, Generic
@@ -12,6 +12,7 @@ from typing import Any, Final, Generic
 import structlog
 from typing_extensions import TypeVar
 
+from flowcraft.definitions import NodeDefinition
 from flowcraft.errors import NonRetryableError
 from flowcraft.json_values import NotJsonError, detached, plain_json
 
@@ -49,11 +50,14 @@ class NodeResult:
         output: JSON; the input of the nodes behind its taken edges.
         action: Chooses the edges of this action.
         fallback_executed: The fallback gave this result (set by the executor).
+        dynamic_nodes: Nodes to run before its edges are taken, as definitions or upstream's JSON, with ids of
+            their own. Their records are ``<node key>[<id>]``.
     """
 
     output: Any = None
     action: str | None = None
     fallback_executed: bool = False
+    dynamic_nodes: Sequence[NodeDefinition | Mapping[str, Any]] = ()
 
 
 class RunContext:

@@ -1,0 +1,226 @@
+"""What children are made of: a batch's items, or the definitions of nodes that a node gave back.
+
+The owner's awaiting record holds it as its ``output`` until the owner completes: one fact, which whoever runs
+a child has read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from flowcraft.definition_reader import DefinitionReader, kind_of
+from flowcraft.definitions import NodeConfig, NodeDefinition
+from flowcraft.engine.children import (
+    DEFAULT_LANES,
+    MAX_CHILDREN,
+    MAX_DEPTH,
+    ON_ERROR,
+    Children,
+    OnError,
+    depth,
+    names_of,
+)
+from flowcraft.errors import BlueprintError, InputError, OutputError
+from flowcraft.json_values import NotJsonError, plain_json
+from flowcraft.node import NodeResult
+from flowcraft.records import NodeRecord
+
+SCATTER: Final = "batch-scatter"
+GATHER: Final = "batch-gather"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A batch's parameters, of the node that scatters it.
+
+    Attributes:
+        worker: Name of the implementation that runs each item.
+        gather: Id of the node that gathers.
+        lanes: How many items are worked on at a time.
+        on_error: What a failed item means.
+        params: Static parameters of the worker.
+        config: Retries, timeout and fallback of the worker.
+    """
+
+    worker: str
+    gather: str
+    lanes: int
+    on_error: OnError
+    params: Mapping[str, Any]
+    config: NodeConfig
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Settings:
+        """Read the parameters of a ``batch-scatter`` node.
+
+        Raises:
+            BlueprintError: one is missing or out of range.
+        """
+        on_error = params.get("onError") or "fail"
+        if on_error not in ON_ERROR:
+            raise BlueprintError(f"`params.onError` is fail, skip or collect, not {on_error!r}")
+        config = _object(params, "config")
+        return cls(
+            worker=_name(params, "workerUsesKey", "the implementation that runs each item"),
+            gather=_name(params, "gatherNodeId", "the node that gathers the results"),
+            lanes=_lanes(params, "concurrency") or _lanes(params, "chunkSize") or DEFAULT_LANES,
+            on_error=cast("OnError", on_error),
+            params=_object(params, "params"),
+            config=DefinitionReader("`params.config`", config).config(),
+        )
+
+
+def _name(params: Mapping[str, Any], name: str, meaning: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str) or not value:
+        raise BlueprintError(f"`params.{name}` must name {meaning}, and is {kind_of(value)}")
+    return value
+
+
+def _lanes(params: Mapping[str, Any], name: str) -> int | None:
+    value = params.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value != int(value):
+        raise BlueprintError(f"`params.{name}` must be a whole number from 1 on, not {value!r}")
+    return int(value)
+
+
+def _object(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = params.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise BlueprintError(f"`params.{name}` must be an object, not {kind_of(value)}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Children that an owner is about to have.
+
+    Attributes:
+        children: Which.
+        material: What they are made of: what the owner's record holds while it awaits them.
+        action: The action that the owner will complete with.
+    """
+
+    children: Children
+    material: Any
+    action: str | None = None
+
+
+def scattered(key: str, definition: NodeDefinition, value: Any) -> Made | None:
+    """The children of a batch over this input; None if it is empty.
+
+    Raises:
+        InputError: the input is not a list (nothing at all is an empty one, as in the original).
+        BlueprintError: the node's parameters are not a batch's.
+    """
+    settings = Settings.of(definition.params)
+    if value is None:
+        value = []
+    if not isinstance(value, list):
+        raise InputError(f"the input of batch {key} must be a list of items, not {kind_of(value)}")
+    if len(value) > MAX_CHILDREN:
+        raise InputError(
+            f"batch {key} has {len(value)} items, more than {MAX_CHILDREN}: scatter parts of them"
+        )
+    if not value:
+        return None
+    return Made(Children(key, len(value), settings.lanes, on_error=settings.on_error), value)
+
+
+def scatter_result(definition: NodeDefinition) -> NodeResult:
+    """What a ``batch-scatter`` node gives, as in the original."""
+    return NodeResult({"gatherNodeId": definition.params.get("gatherNodeId"), "hasMore": False})
+
+
+def made_by(key: str, result: NodeResult) -> Made | None:
+    """The children that a node's result asks for; None if it asks for none.
+
+    Raises:
+        OutputError: nodes made by nodes go too deep.
+    """
+    nodes = cast("Sequence[NodeDefinition]", result.dynamic_nodes)
+    if not nodes:
+        return None
+    if depth(key) >= MAX_DEPTH:
+        raise OutputError(f"nodes that make nodes go deeper than {MAX_DEPTH} here")
+    children = Children(key, len(nodes), names=names_of([node.id for node in nodes]))
+    material = {"output": result.output, "nodes": [node.to_dict() for node in nodes]}
+    return Made(children, material, result.action)
+
+
+def read_dynamic_nodes(nodes: Any) -> tuple[NodeDefinition, ...]:
+    """The nodes of a result, given as definitions or as upstream's JSON.
+
+    Raises:
+        OutputError: they are not a list of nodes with ids of their own.
+    """
+    if not isinstance(nodes, list | tuple):
+        raise OutputError(f"a result's dynamic_nodes must be a list of nodes, not {kind_of(nodes)}")
+    if len(nodes) > MAX_CHILDREN:
+        raise OutputError(f"a result has {len(nodes)} dynamic nodes, more than {MAX_CHILDREN}")
+    read: dict[str, NodeDefinition] = {}
+    for place, node in enumerate(nodes):
+        where = f"dynamic_nodes[{place}]"
+        document = node.to_dict() if isinstance(node, NodeDefinition) else node
+        if not isinstance(document, Mapping):
+            raise OutputError(f"{where} must be a node, not {kind_of(node)}")
+        try:
+            definition = DefinitionReader(where, plain_json(document)).node()
+        except NotJsonError as error:
+            raise OutputError(f"{where} cannot be stored: {error}") from None
+        except BlueprintError as error:
+            raise OutputError(str(error)) from None
+        if definition.id in read:
+            raise OutputError(f"{where} has the id {definition.id!r} of another one; ids tell them apart")
+        read[definition.id] = definition
+    return tuple(read.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Children with what they are made of, as whoever runs them knows them.
+
+    Attributes:
+        children: Which.
+        result: What the owner completes with once they are resolved.
+        seq: Logical time of the children.
+        items: Input of each child, of a batch.
+        definitions: Of each child; of a batch, one for all.
+    """
+
+    children: Children
+    result: NodeResult
+    seq: int
+    items: Sequence[Any] | None
+    definitions: Sequence[NodeDefinition]
+
+    @classmethod
+    def of(cls, record: NodeRecord, definition: NodeDefinition) -> Owned:
+        """Read an awaiting record, and the definition of the owner itself.
+
+        Raises:
+            ValueError: the record does not await children.
+        """
+        children = Children.of(record)
+        if children is None or record.resolved:
+            raise ValueError(f"{record.key} does not await children")
+        if children.names is None:
+            settings = Settings.of(definition.params)
+            worker = NodeDefinition(definition.id, settings.worker, settings.params, config=settings.config)
+            return cls(children, scatter_result(definition), record.seq + 1, record.output, (worker,))
+        nodes = tuple(DefinitionReader("dynamic node", node).node() for node in record.output["nodes"])
+        return cls(children, NodeResult(record.output["output"], record.action), record.seq + 1, None, nodes)
+
+    def definition(self, key: str) -> NodeDefinition:
+        """The definition of a child."""
+        return self.definitions[0 if self.items is not None else self.children.place(key)]
+
+    def without_result(self) -> Owned:
+        """The same for one who only runs children."""
+        return replace(self, result=NodeResult())
