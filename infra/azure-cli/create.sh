@@ -19,6 +19,7 @@ POOLS=${POOLS:-default/orders=shop-orders}                # namespace/name[=queu
 DATABASE=${DATABASE:-flowcraft-db}
 CONTEXT_CONTAINER=${CONTEXT_CONTAINER:-contexts}
 STATUS_CONTAINER=${STATUS_CONTAINER:-statuses}
+VALUE_CONTAINER=flowcraft-values # the name that workers expect
 REDIS_SKU=${REDIS_SKU:-Balanced_B0}
 VALUES=${VALUES:-values.yaml}
 
@@ -54,6 +55,9 @@ for pool in $POOLS; do
       --url "https://management.azure.com$storage_id/queueServices/default/queues/$queue?api-version=2023-05-01"
   done
 done
+say "blob container $VALUE_CONTAINER"
+make rest --method put --body '{"properties":{"publicAccess":"None"}}' \
+  --url "https://management.azure.com$storage_id/blobServices/default/containers/$VALUE_CONTAINER?api-version=2023-05-01"
 
 say "Cosmos DB account $cosmos (minutes)"
 exists cosmosdb show --name "$cosmos" --resource-group "$GROUP" ||
@@ -108,6 +112,8 @@ identity() { # name, namespace/service account, queues: prints the client id
     make role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \
       --role "Storage Queue Data Contributor" --scope "$storage_id/queueServices/default/queues/$queue"
   done
+  make role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \
+    --role "Storage Blob Data Contributor" --scope "$storage_id/blobServices/default/containers/$VALUE_CONTAINER"
   held=$(ask cosmosdb sql role assignment list "${account[@]}" --query "[?principalId=='$principal'] | length(@)")
   [[ $held != 0 ]] ||
     make cosmosdb sql role assignment create "${account[@]}" --role-definition-id "$contributor" \

@@ -57,6 +57,15 @@ resource "azurerm_role_assignment" "queue" {
   depends_on           = [azurerm_storage_queue.this]
 }
 
+# Read, write and delete large values, in this container only.
+resource "azurerm_role_assignment" "values" {
+  for_each             = local.identities
+  scope                = "${azurerm_storage_account.this.id}/blobServices/default/containers/${azurerm_storage_container.values.name}"
+  role_definition_name = "Storage Blob Data Contributor"
+  principal_id         = azurerm_user_assigned_identity.this[each.key].principal_id
+  principal_type       = "ServicePrincipal"
+}
+
 # Read and write items, of this database only; not the account, not its keys.
 resource "azurerm_cosmosdb_sql_role_assignment" "this" {
   for_each            = local.identities

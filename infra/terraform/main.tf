@@ -4,6 +4,8 @@ locals {
   queues = {
     for key, pool in var.pools : key => coalesce(pool.queue, "${pool.namespace}-${pool.name}")
   }
+  # The name that workers expect.
+  value_container = "flowcraft-values"
   # Each queue has a poison queue beside it.
   all_queues = toset(flatten([for name in values(local.queues) : [name, "${name}-poison"]]))
 
@@ -45,6 +47,14 @@ resource "azurerm_storage_queue" "this" {
   for_each           = local.all_queues
   name               = each.key
   storage_account_id = azurerm_storage_account.this.id
+}
+
+# Outputs, inputs and context values that are too large for an item of Cosmos DB. They are deleted with their run: no
+# lifecycle rule may do it before.
+resource "azurerm_storage_container" "values" {
+  name                  = local.value_container
+  storage_account_id    = azurerm_storage_account.this.id
+  container_access_type = "private"
 }
 
 # ---- facts ----

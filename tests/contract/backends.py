@@ -22,10 +22,12 @@ from tests.simulation.link import PerfectLink
 from tests.simulation.ports.coordination import CoordinationServer, SimulatedCoordination
 from tests.simulation.ports.facts import FactServer, SimulatedFacts
 from tests.simulation.ports.queue import QueueServer, SimulatedQueue
+from tests.simulation.ports.values import SimulatedValues, ValueServer
 
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.services import hint_channel
 from flowcraft.embedded import open_embedded
+from flowcraft.large_values import LargeValueFacts
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
 from flowcraft_azure import AzureSettings, open_azure, provision
 
@@ -139,7 +141,9 @@ async def _simulated() -> AsyncIterator[BackendUnderTest]:
         queue_name="orders",
         queue=SimulatedQueue(QueueServer(clock, rng, poison=poison), link),
         poison=SimulatedQueue(poison, link),
-        facts=SimulatedFacts(FactServer(clock, rng), link),
+        facts=LargeValueFacts(
+            SimulatedFacts(FactServer(clock, rng), link), SimulatedValues(ValueServer(), link)
+        ),
         coordination=SimulatedCoordination(CoordinationServer(clock, rng), link, hint_channel("orders")),
         clock=clock,
     )

@@ -95,7 +95,7 @@ class TestProgram:
             program.terminate()
             assert program.wait(timeout=20) == 0
         assert names == [f"export {name}" for name in (AZURE_STORAGE, COSMOS, REDIS)]
-        assert len(servers) == 3
+        assert len(servers) == 4
         assert not any(runs(server.pid) for server in servers)
 
     def test_env_without_a_running_set_fails(self, state: Path) -> None:
@@ -108,7 +108,7 @@ class TestSet:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         running = RunningStandIns(
-            Addresses(advertised_host="localhost", redis_port=port, cosmos_scheme="http", blob=True)
+            Addresses(advertised_host="localhost", redis_port=port, cosmos_scheme="http")
         )
         try:
             connections = running.connections

@@ -123,7 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     for service in ("queue", "blob", "cosmos", "redis"):
         parser.add_argument(f"--{service}-port", type=int, default=0, help="default: a free port")
     parser.add_argument("--cosmos-scheme", choices=["http", "https"], default="https")
-    parser.add_argument("--blob", action="store_true", help="start blob storage too")
     return parser
 
 
@@ -136,7 +135,6 @@ def _addresses(options: argparse.Namespace) -> Addresses:
         cosmos_port=options.cosmos_port,
         redis_port=options.redis_port,
         cosmos_scheme=options.cosmos_scheme,
-        blob=options.blob,
     )
 
 

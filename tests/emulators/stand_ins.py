@@ -53,7 +53,6 @@ class Addresses:
         advertised_host: Host in the connection strings.
         queue_port, blob_port, cosmos_port, redis_port: 0 takes a free one.
         cosmos_scheme: `https` on loopback, where the SDK does not verify certificates; `http` elsewhere.
-        blob: Whether to start blob storage.
     """
 
     bind_host: str = "127.0.0.1"
@@ -63,7 +62,6 @@ class Addresses:
     cosmos_port: int = 0
     redis_port: int = 0
     cosmos_scheme: Literal["http", "https"] = "https"
-    blob: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +126,13 @@ class RunningStandIns:
 
     def _start(self) -> StandIns:
         queue = self._start_azurite("queue", self._addresses.queue_port)
-        blob = self._start_azurite("blob", self._addresses.blob_port) if self._addresses.blob else None
+        blob = self._start_azurite("blob", self._addresses.blob_port)
         cosmos = self._start_cosmos()
         redis_port = self._start_redis()
         host = self._addresses.advertised_host
         cosmos_url = f"{self._addresses.cosmos_scheme}://{host}:{cosmos.wait_ready()}/"
         return StandIns(
-            _storage_connection_string(host, queue.wait_ready(), blob.wait_ready() if blob else None),
+            _storage_connection_string(host, queue.wait_ready(), blob.wait_ready()),
             f"AccountEndpoint={cosmos_url};AccountKey={COSMOS_KEY};",
             f"redis://{host}:{redis_port}/0",
         )
@@ -244,15 +242,14 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _storage_connection_string(host: str, queue_port: int, blob_port: int | None) -> str:
+def _storage_connection_string(host: str, queue_port: int, blob_port: int) -> str:
     parts = {
         "DefaultEndpointsProtocol": "http",
         "AccountName": STORAGE_ACCOUNT,
         "AccountKey": STORAGE_KEY,
         "QueueEndpoint": f"http://{host}:{queue_port}/{STORAGE_ACCOUNT}",
+        "BlobEndpoint": f"http://{host}:{blob_port}/{STORAGE_ACCOUNT}",
     }
-    if blob_port is not None:
-        parts["BlobEndpoint"] = f"http://{host}:{blob_port}/{STORAGE_ACCOUNT}"
     return "".join(f"{name}={value};" for name, value in parts.items())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowcraft_azure.provision import INDEXED, PARTITION_PATH
+from flowcraft_azure.settings import DEFAULT_BLOB_CONTAINER
 
 INFRA = Path(__file__).parents[2] / "infra"
 
@@ -35,3 +36,9 @@ def test_containers_index_the_same_paths(kind: str) -> None:
 def test_containers_have_the_same_partition_key() -> None:
     assert f'partition_key_paths   = ["{PARTITION_PATH}"]' in (INFRA / "terraform" / "main.tf").read_text()
     assert f"--partition-key-path {PARTITION_PATH} " in (INFRA / "azure-cli" / "create.sh").read_text()
+
+
+def test_large_values_have_the_container_that_workers_expect() -> None:
+    assert f'value_container = "{DEFAULT_BLOB_CONTAINER}"' in (INFRA / "terraform" / "main.tf").read_text()
+    script = (INFRA / "azure-cli" / "create.sh").read_text()
+    assert f"VALUE_CONTAINER={DEFAULT_BLOB_CONTAINER} " in script

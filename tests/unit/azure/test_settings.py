@@ -140,3 +140,32 @@ def test_a_process_without_any_service_is_meant_to_run_embedded() -> None:
 )
 def test_stand_ins_are_told_by_their_address(url: str, expected: bool) -> None:
     assert is_emulator(url) is expected
+
+
+def test_large_values_go_to_the_account_of_the_queue() -> None:
+    settings = AzureSettings.from_environment(SEED)
+    assert settings.blob_connection_string == STORAGE
+    assert settings.blob_container == "flowcraft-values"
+    identity = {name: value for name, value in SEED.items() if name != "AZURE_STORAGE_CONNECTION_STRING"}
+    identity["FLOWCRAFT_QUEUE_ACCOUNT_URL"] = "https://shop.queue.core.windows.net"
+    assert AzureSettings.from_environment(identity).blob_account_url == "https://shop.blob.core.windows.net"
+
+
+def test_large_values_may_have_an_account_and_container_of_their_own() -> None:
+    own = {
+        "FLOWCRAFT_BLOB_ACCOUNT_URL": "https://big.blob.core.windows.net",
+        "FLOWCRAFT_BLOB_CONTAINER": "big",
+    }
+    settings = AzureSettings.from_environment(SEED | own)
+    assert (settings.blob_connection_string, settings.blob_account_url, settings.blob_container) == (
+        "",
+        "https://big.blob.core.windows.net",
+        "big",
+    )
+    assert settings.needs_identity
+
+
+def test_an_account_of_queues_alone_has_no_place_for_large_values() -> None:
+    queues = "AccountName=shop;AccountKey=c2VjcmV0;QueueEndpoint=http://127.0.0.1:10001/shop;"
+    settings = AzureSettings.from_environment(SEED | {"AZURE_STORAGE_CONNECTION_STRING": queues})
+    assert not settings.has_blobs

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 from azure.cosmos.aio import CosmosClient
+from azure.storage.blob.aio import ContainerClient
 from azure.storage.queue.aio import QueueClient
 
 from flowcraft.clock import SystemClock
@@ -16,10 +17,12 @@ from flowcraft.distributed.client import Client
 from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
-from flowcraft.ports import Clock, Coordination
+from flowcraft.large_values import LargeValueFacts
+from flowcraft.ports import Clock, Coordination, FactStore
 from flowcraft.runtime import RuntimeOptions
 from flowcraft_azure.facts import CosmosFactStore
 from flowcraft_azure.queue import POISON_SUFFIX, AzureJobQueue
+from flowcraft_azure.values import BlobValueStore
 
 
 class AzureQueueAdapter:
@@ -32,6 +35,8 @@ class AzureQueueAdapter:
         queue_name: Name of the queue.
         queue: The queue.
         facts: The fact store.
+        database_name: Name of the database.
+        status_container_name: Name of the container of run headers.
         coordination: The coordination store that was given.
         clock: The clock.
     """
@@ -47,6 +52,7 @@ class AzureQueueAdapter:
         context_container_name: str,
         status_container_name: str,
         poison_queue_client: QueueClient | None = None,
+        value_container_client: ContainerClient | None = None,
         settings: WorkerSettings | None = None,
         clock: Clock | None = None,
         random: randomness.Random | None = None,
@@ -64,6 +70,8 @@ class AzureQueueAdapter:
             status_container_name: Name of the container of run headers.
             poison_queue_client: Of the queue for messages that cannot be worked on; ``<queue>-poison`` of the
                 same account by default.
+            value_container_client: Of the blob container for outputs and context over 128 KiB; without it a
+                value that does not fit into an item of Cosmos DB (2 MB) fails its node.
             settings: How the worker works.
             clock: The machine's by default.
             random: For jitter.
@@ -77,9 +85,14 @@ class AzureQueueAdapter:
         self.clock = clock or SystemClock()
         self.queue_name = str(queue_client.queue_name)
         self.queue = AzureJobQueue(queue_client, self._poison, clock=self.clock, random=source)
-        self.facts = CosmosFactStore(
+        facts = CosmosFactStore(
             cosmos_client, cosmos_database_name, context_container_name, status_container_name
         )
+        self.database_name = cosmos_database_name
+        self.status_container_name = status_container_name
+        self.facts: FactStore = facts
+        if value_container_client is not None:
+            self.facts = LargeValueFacts(facts, BlobValueStore(value_container_client))
         self.coordination = coordination_store
         self._services = Services(
             queue_name=self.queue_name,

@@ -10,13 +10,15 @@ from typing import Any, Self
 from azure.core.credentials_async import AsyncTokenCredential
 
 from flowcraft.clock import SystemClock
-from flowcraft.ports import Clock
-from flowcraft_azure.connections import cosmos_client, credential, queue_clients, redis_client
+from flowcraft.large_values import LargeValueFacts
+from flowcraft.ports import Clock, FactStore
+from flowcraft_azure.connections import blob_client, cosmos_client, credential, queue_clients, redis_client
 from flowcraft_azure.coordination import RedisCoordinationStore
 from flowcraft_azure.count import RequestCounter
 from flowcraft_azure.facts import CosmosFactStore
 from flowcraft_azure.queue import AzureJobQueue
 from flowcraft_azure.settings import AzureSettings
+from flowcraft_azure.values import BlobValueStore
 
 
 class AzureBackend:
@@ -51,12 +53,16 @@ class AzureBackend:
         cosmos = self._kept(cosmos_client(settings, identity, counter))
         redis = self._kept(redis_client(settings, counter))
         self.queue = self._queue(self._identity)
-        self.facts = CosmosFactStore(
+        facts = CosmosFactStore(
             cosmos,
             settings.cosmos_database,
             settings.cosmos_context_container,
             settings.cosmos_status_container,
         )
+        self.facts: FactStore = facts
+        if settings.has_blobs:
+            values = BlobValueStore(self._kept(blob_client(settings, identity, counter)))
+            self.facts = LargeValueFacts(facts, values)
         self.coordination = RedisCoordinationStore(redis, random=random)
 
     @property

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.cosmos.aio import CosmosClient
+from azure.storage.blob.aio import ContainerClient
 from azure.storage.queue.aio import QueueClient
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from flowcraft_azure.count import (
+    BLOB,
     COSMOS,
     QUEUE,
     RequestCounter,
@@ -54,16 +56,7 @@ def queue_clients(
     """
 
     def client(name: str) -> QueueClient:
-        options: dict[str, Any] = {
-            # One quick second try, for connections that the service closed; more is the engine's to decide.
-            "retry_total": 1,
-            "initial_backoff": 0,
-            "increment_base": 0,
-            "random_jitter_range": 0,
-            "transport": Transport(QUEUE, counter),
-            "connection_timeout": CONNECT_TIMEOUT_S,
-            "read_timeout": READ_TIMEOUT_S,
-        }
+        options = _storage_options(QUEUE, counter)
         if settings.queue_connection_string:
             try:
                 return QueueClient.from_connection_string(settings.queue_connection_string, name, **options)
@@ -72,6 +65,39 @@ def queue_clients(
         return QueueClient(settings.queue_account_url, name, credential=identity, **options)
 
     return client(settings.queue), client(f"{settings.queue}{POISON_SUFFIX}")
+
+
+def blob_client(
+    settings: AzureSettings,
+    identity: AsyncTokenCredential | None = None,
+    counter: RequestCounter | None = None,
+) -> ContainerClient:
+    """The client of the container of large values.
+
+    Raises:
+        AzureSettingsError: the connection string cannot be used.
+    """
+    options = _storage_options(BLOB, counter)
+    name = settings.blob_container
+    if settings.blob_connection_string:
+        try:
+            return ContainerClient.from_connection_string(settings.blob_connection_string, name, **options)
+        except ValueError as error:
+            raise AzureSettingsError(f"the connection string of the storage account: {error}") from None
+    return ContainerClient(settings.blob_account_url, name, credential=identity, **options)
+
+
+def _storage_options(service: str, counter: RequestCounter | None) -> dict[str, Any]:
+    return {
+        # One quick second try, for connections that the service closed; more is the engine's to decide.
+        "retry_total": 1,
+        "initial_backoff": 0,
+        "increment_base": 0,
+        "random_jitter_range": 0,
+        "transport": Transport(service, counter),
+        "connection_timeout": CONNECT_TIMEOUT_S,
+        "read_timeout": READ_TIMEOUT_S,
+    }
 
 
 def cosmos_client(

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from flowcraft_azure import scripts
 
+BLOB: Final = "blob"
 QUEUE: Final = "queue"
 COSMOS: Final = "cosmos"
 REDIS: Final = "redis"
@@ -57,6 +58,13 @@ def queue_operation(method: str, url: str, headers: Mapping[str, str]) -> str:
     if method == "GET":
         return f"peek{poison}" if "peekonly" in query else f"receive{poison}"
     return {"POST": "send", "PUT": "update", "DELETE": "delete"}.get(method, method) + poison
+
+
+def blob_operation(method: str, url: str, headers: Mapping[str, str]) -> str:
+    """What a request to Blob Storage does."""
+    del headers
+    listed = "comp=list" in urlsplit(url).query
+    return "list" if listed else {"PUT": "put", "GET": "get", "DELETE": "delete"}.get(method, method)
 
 
 def cosmos_operation(method: str, url: str, headers: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ ID_LENGTH: Final = 255
 
 RECORD_FIELDS: Final = (
     "key", "node", "status", "action", "taken", "attempt", "error", "startedAt", "finishedAt", "worker",
-    "delivery", "seq", "kind", "wakeAt", "decision", "values", "wrote", "children",
+    "delivery", "seq", "kind", "wakeAt", "decision", "values", "wrote", "children", "waitsFor",
 )  # fmt: skip
 """What a projection of node records carries: everything but outputs."""
 HEADER_FIELDS: Final = tuple(

@@ -1,4 +1,4 @@
-"""Queues, database and containers: created where they lack, or told exactly what lacks.
+"""Queues, blob container, database and containers: created where they lack, or told exactly what lacks.
 
 Everything can be done again. What exists is left as it is; where it differs from what is needed, the report
 says how. Nothing here is done by a worker.
@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import HttpResponseError
 from azure.cosmos import PartitionKey
 from azure.cosmos.aio import CosmosClient, DatabaseProxy
+from azure.storage.blob.aio import ContainerClient
 from azure.storage.queue.aio import QueueClient
 
-from flowcraft_azure.connections import cosmos_client, credential, queue_clients
+from flowcraft_azure.connections import blob_client, cosmos_client, credential, queue_clients
 from flowcraft_azure.containers import SERVICE
 from flowcraft_azure.faults import Faults
 from flowcraft_azure.settings import AzureSettings
+from flowcraft_azure.values import SERVICE as SERVICE_OF_VALUES
 
 PARTITION_PATH: Final = "/runId"
 INDEXED: Final[Mapping[str, Sequence[str]]] = {
@@ -55,7 +57,7 @@ class Part:
     """One part of the backend as it is after provisioning.
 
     Attributes:
-        kind: ``queue``, ``account``, ``database`` or ``container``.
+        kind: ``queue``, ``values`` (the blob container), ``account``, ``database`` or ``container``.
         name: Its name.
         outcome: What became of it.
         detail: What differs, or why it lacks.
@@ -93,12 +95,15 @@ async def provision(settings: AzureSettings) -> list[Part]:
     """
     identity = credential(settings) if settings.needs_identity else None
     queue, poison = queue_clients(settings, identity)
+    values = blob_client(settings, identity) if settings.has_blobs else None
     cosmos = cosmos_client(settings, identity)
     try:
         parts = [await _queue(client) for client in (queue, poison)]
+        if values is not None:
+            parts.append(await _values(values))
         return parts + await _cosmos(cosmos, settings)
     finally:
-        for client in (queue, poison, cosmos, identity):
+        for client in (queue, poison, values, cosmos, identity):
             if client is not None:
                 await client.close()
 
@@ -112,6 +117,14 @@ async def _queue(client: QueueClient) -> Part:
         return True
 
     return await _part("queue", name, "Queue Storage", exists, client.create_queue, command)
+
+
+async def _values(client: ContainerClient) -> Part:
+    name, account = str(client.container_name), str(client.account_name)
+    command = f"az storage container create --name {name} --account-name {account} --auth-mode login"
+    return await _part(
+        "values", name, SERVICE_OF_VALUES, client.get_container_properties, client.create_container, command
+    )
 
 
 async def _part(  # noqa: PLR0917 - one flat story for four kinds

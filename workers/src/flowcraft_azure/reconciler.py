@@ -35,10 +35,9 @@ def create_azure_reconciler(
         ValueError: database or container are not those of the adapter.
     """
     del cosmos_client
-    facts = adapter.facts
     for given, own, name in (
-        (cosmos_database_name, facts.database, "cosmos_database_name"),
-        (status_container_name, facts.status_container, "status_container_name"),
+        (cosmos_database_name, adapter.database_name, "cosmos_database_name"),
+        (status_container_name, adapter.status_container_name, "status_container_name"),
     ):
         if given is not None and given != own:
             raise ValueError(f"{name} is {given!r}, but the adapter's is {own!r}")

@@ -16,11 +16,15 @@ from urllib.parse import quote, urlsplit
 DEFAULT_DATABASE: Final = "flowcraft-db"
 DEFAULT_CONTEXT_CONTAINER: Final = "contexts"
 DEFAULT_STATUS_CONTAINER: Final = "statuses"
+DEFAULT_BLOB_CONTAINER: Final = "flowcraft-values"
 
 QUEUE: Final = "FLOWCRAFT_QUEUE"
 QUEUE_CONNECTION: Final = ("FLOWCRAFT_QUEUE_CONNECTION_STRING", "AZURE_STORAGE_CONNECTION_STRING")
 QUEUE_ACCOUNT_URL: Final = "FLOWCRAFT_QUEUE_ACCOUNT_URL"
 QUEUE_BASE64: Final = "FLOWCRAFT_QUEUE_BASE64"
+BLOB_CONNECTION: Final = "FLOWCRAFT_BLOB_CONNECTION_STRING"
+BLOB_ACCOUNT_URL: Final = "FLOWCRAFT_BLOB_ACCOUNT_URL"
+BLOB_CONTAINER: Final = "FLOWCRAFT_BLOB_CONTAINER"
 COSMOS_CONNECTION: Final = ("FLOWCRAFT_COSMOS_CONNECTION_STRING", "COSMOS_DB_CONNECTION_STRING")
 COSMOS_ENDPOINT: Final = "FLOWCRAFT_COSMOS_ENDPOINT"
 COSMOS_KEY: Final = "FLOWCRAFT_COSMOS_KEY"
@@ -32,6 +36,7 @@ REDIS_CLUSTER: Final = "FLOWCRAFT_REDIS_CLUSTER"
 IDENTITY_CLIENT_ID: Final = "FLOWCRAFT_IDENTITY_CLIENT_ID"
 
 _QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,54}[a-z0-9]\Z")
+_BLOB_CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -56,6 +61,9 @@ class AzureSettings:
         cosmos_status_container: Container of run headers.
         identity_client_id: Which managed identity signs in, where there are several.
         base64_messages: Send messages as base64 (readers of Azure Functions expect it).
+        blob_connection_string: Of the storage account of large values; the queue's by default. Or
+        blob_account_url: its blob service, for sign-in with the identity; the queue's account by default.
+        blob_container: Container of large values.
     """
 
     queue: str
@@ -70,11 +78,19 @@ class AzureSettings:
     cosmos_status_container: str = DEFAULT_STATUS_CONTAINER
     identity_client_id: str = ""
     base64_messages: bool = False
+    blob_connection_string: str = field(default="", repr=False)
+    blob_account_url: str = ""
+    blob_container: str = DEFAULT_BLOB_CONTAINER
 
     @property
     def needs_identity(self) -> bool:
         """Whether some service is to be signed in to without a secret."""
-        return not self.queue_connection_string or not self.cosmos_key
+        return not self.queue_connection_string or bool(self.blob_account_url) or not self.cosmos_key
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether large values have a place; without one a value must fit into an item of Cosmos DB."""
+        return bool(self.blob_connection_string or self.blob_account_url)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], queue: str | None = None) -> AzureSettings:
@@ -91,14 +107,17 @@ class AzureSettings:
                 f"no storage account: set {QUEUE_CONNECTION[0]}, "
                 f"or {QUEUE_ACCOUNT_URL} to sign in with the identity"
             )
+        connection = _storage(connection, connection_name) if connection else ""
+        account_url = "" if connection else _url(account_url, QUEUE_ACCOUNT_URL)
+        blob_connection, blob_account_url = _blob(environment, connection, account_url)
         endpoint, key = _cosmos(environment)
         redis, redis_name = _first(environment, REDIS)
         if not redis:
             raise AzureSettingsError(f"no Redis: set {REDIS[0]}, for example rediss://:password@host:6380/0")
         return cls(
             queue=_queue_name(queue or get(QUEUE, "")),
-            queue_connection_string=_storage(connection, connection_name) if connection else "",
-            queue_account_url="" if connection else _url(account_url, QUEUE_ACCOUNT_URL),
+            queue_connection_string=connection,
+            queue_account_url=account_url,
             cosmos_endpoint=endpoint,
             cosmos_key=key,
             redis_url=_redis_url(redis, redis_name),
@@ -108,6 +127,9 @@ class AzureSettings:
             cosmos_status_container=get(COSMOS_STATUS_CONTAINER) or DEFAULT_STATUS_CONTAINER,
             identity_client_id=get(IDENTITY_CLIENT_ID, ""),
             base64_messages=_is_true(get(QUEUE_BASE64, "")),
+            blob_connection_string=blob_connection,
+            blob_account_url=blob_account_url,
+            blob_container=_container_name(get(BLOB_CONTAINER) or DEFAULT_BLOB_CONTAINER),
         )
 
 
@@ -143,6 +165,32 @@ def _queue_name(name: str) -> str:
             f"queue name {name!r}: 3 to 56 lower-case letters, digits and single hyphens are allowed"
         )
     return name
+
+
+def _container_name(name: str) -> str:
+    # learn.microsoft.com, "naming-and-referencing-containers--blobs--and-metadata"
+    if not _BLOB_CONTAINER_NAME.match(name):
+        raise AzureSettingsError(
+            f"{BLOB_CONTAINER} {name!r}: 3 to 63 lower-case letters, digits and single hyphens are allowed"
+        )
+    return name
+
+
+def _blob(environment: Mapping[str, str], queue_connection: str, queue_account_url: str) -> tuple[str, str]:
+    """Connection string or address of the blob service: its own settings, or those of the queue's account.
+
+    Neither, where the queue's settings say nothing of blobs: addresses of queues alone, or of one's own.
+    """
+    own, name = _first(environment, (BLOB_CONNECTION,))
+    account_url = environment.get(BLOB_ACCOUNT_URL, "").strip()
+    if own:
+        return _storage(own, name), ""
+    if account_url:
+        return "", _url(account_url, BLOB_ACCOUNT_URL)
+    parts = _parts(queue_connection)
+    of_account = "queueendpoint" not in parts or "blobendpoint" in parts
+    address = queue_account_url.replace(".queue.", ".blob.", 1)
+    return queue_connection if of_account else "", address if address != queue_account_url else ""
 
 
 def _cosmos(environment: Mapping[str, str]) -> tuple[str, str]:

@@ -9,18 +9,27 @@ from typing import Any, Final
 
 from azure.core.pipeline.transport import AioHttpTransport
 
-from flowcraft_azure.count import QUEUE, RequestCounter, cosmos_operation, queue_operation
+from flowcraft_azure.count import (
+    BLOB,
+    COSMOS,
+    QUEUE,
+    RequestCounter,
+    blob_operation,
+    cosmos_operation,
+    queue_operation,
+)
 
 LARGE_BODY_BYTES: Final = 512 * 1024
 """From here a body is written in pieces: aiohttp writes bytes at once and blocks the loop meanwhile."""
 PROBE_CLOSE_S: Final = 1.0
+_OPERATIONS: Final = {BLOB: blob_operation, COSMOS: cosmos_operation, QUEUE: queue_operation}
 
 
 class Transport(AioHttpTransport):  # type: ignore[misc]
     """The SDKs' own transport, which looks for proxies once instead of at each request, and can be counted.
 
     Args:
-        service: Whose requests they are: ``queue`` or ``cosmos``.
+        service: Whose requests they are: ``queue``, ``blob`` or ``cosmos``.
         counter: Counts them, where given; retries and metadata requests are requests, too.
     """
 
@@ -28,7 +37,7 @@ class Transport(AioHttpTransport):  # type: ignore[misc]
         super().__init__(use_env_settings=bool(urllib.request.getproxies()))
         self._service = service
         self._counter = counter
-        self._operation = queue_operation if service == QUEUE else cosmos_operation
+        self._operation = _OPERATIONS[service]
         self._probes: set[asyncio.Task[Any]] = set()
 
     async def send(self, request: Any, **options: Any) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+import orjson
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.header import RunRequest
 from flowcraft.errors import BlueprintError
+from flowcraft.ports.errors import PayloadTooLargeError
 from flowcraft_api.resources import WorkflowRun
 from flowcraft_api.run_status import SPEC_CHANGE_IGNORED, RunObstacle
 from flowcraft_api.wire import HeaderDocument
@@ -14,6 +18,9 @@ from flowcraft_api.workflow_run import WorkflowRunSpec
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.kube.errors import ForbiddenError, NotFoundError
 from flowcraft_operator.kube.resources import CONFIG_MAPS
+
+MAX_INPUT_BYTES: Final = 1024 * 1024
+"""etcd takes 1.5 MiB a resource (its ``--max-request-bytes``), and a run's status stands beside its input."""
 
 
 class BlueprintMissingError(Exception):
@@ -53,8 +60,18 @@ def start_request(
     queue: str,
     ttl_after_finished_s: float | None,
 ) -> RunRequest:
-    """What is asked of the backend."""
+    """What is asked of the backend.
+
+    Raises:
+        PayloadTooLargeError: the input is too large for a manifest.
+    """
     spec = run.spec
+    size = len(orjson.dumps(spec.input))
+    if size > MAX_INPUT_BYTES:
+        raise PayloadTooLargeError(
+            f"the input has {size} bytes of JSON, over the {MAX_INPUT_BYTES} of a manifest: keep "
+            "large data in storage and pass a reference, or start the run with `flowcraft start`"
+        )
     own_ttl = spec.ttl_after_finished
     return RunRequest(
         run_id=run_id,

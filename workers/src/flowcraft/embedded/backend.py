@@ -14,6 +14,8 @@ from flowcraft.embedded.database import Database
 from flowcraft.embedded.durability import sync_file
 from flowcraft.embedded.facts import EmbeddedFacts
 from flowcraft.embedded.jobs import EmbeddedQueue
+from flowcraft.embedded.values import EmbeddedValues
+from flowcraft.large_values import LargeValueFacts
 from flowcraft.ports.clock import Clock
 
 
@@ -32,7 +34,7 @@ class EmbeddedBackend:
         self._database = database
         self.queue_name = queue_name
         self.queue = EmbeddedQueue(database, queue_name)
-        self.facts = EmbeddedFacts(database)
+        self.facts = LargeValueFacts(EmbeddedFacts(database), EmbeddedValues(database))
         self.coordination = EmbeddedCoordination(database, queue_name)
 
     def for_queue(self, queue_name: str) -> EmbeddedBackend:

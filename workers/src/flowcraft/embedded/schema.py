@@ -1,8 +1,8 @@
 """The tables, and how a file is recognised, created and refused.
 
-Facts are ``header``, ``record``, ``context``, ``run_input`` and ``snapshot``; everything else is signals that
-may be lost. Times are seconds since the epoch. ``etag`` and ``receipt`` are random: a row that was deleted
-and created again never matches an old one.
+Facts are ``header``, ``record``, ``context``, ``run_input``, ``snapshot`` and ``large_value``; everything
+else is signals that may be lost. Times are seconds since the epoch. ``etag`` and ``receipt`` are random: a
+row that was deleted and created again never matches an old one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,21 @@ from flowcraft.ports.errors import BackendRefusedError
 
 APPLICATION_ID: Final = 0x666C6F77
 """Marks the file as one of ours ("flow"), for `PRAGMA application_id` and for file(1)."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 OPEN_TIMEOUT_S: Final = 10.0
 MINIMUM_SQLITE: Final = (3, 35, 0)
 """The first version with RETURNING (sqlite.org/lang_returning.html)."""
+
+_LARGE_VALUES: Final = """
+CREATE TABLE large_value (
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (run_id, name)
+)
+"""
+_CHANGES: Final = {2: (_LARGE_VALUES,)}
+"""By schema version: what makes it of the version before."""
 
 _TABLES: Final = """
 CREATE TABLE header (
@@ -209,13 +220,15 @@ def _ours(connection: sqlite3.Connection, path: str, begin: str, *, create: bool
                     f"{path} was written by a newer flowcraft (its schema is {version}, this one knows"
                     f" {SCHEMA_VERSION}); upgrade flowcraft-runtime, or use another file (--db)"
                 )
+            if version < SCHEMA_VERSION:
+                _upgrade(connection, version)
             return True
         if version or number("SELECT count(*) FROM sqlite_master"):
             raise BackendRefusedError(
                 f"{path} is a database of another program; give the run file another name (--db)"
             )
         if create:
-            for statement in _TABLES.split(";\n"):
+            for statement in (*_TABLES.split(";\n"), _LARGE_VALUES):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -224,3 +237,16 @@ def _ours(connection: sqlite3.Connection, path: str, begin: str, *, create: bool
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the tables of an older version up to this one, once, whoever opens the file first."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    for number in range(max(version, found) + 1, SCHEMA_VERSION + 1):
+        for statement in _CHANGES[number]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("COMMIT")

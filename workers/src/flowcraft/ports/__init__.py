@@ -15,6 +15,7 @@ from flowcraft.ports.facts import (
     StoredRecord,
 )
 from flowcraft.ports.queue import Delivery, JobQueue, QueueDepth
+from flowcraft.ports.values import ValueStore
 
 __all__ = [
     "Arrival",
@@ -34,4 +35,5 @@ __all__ = [
     "QueueDepth",
     "Stored",
     "StoredRecord",
+    "ValueStore",
 ]
