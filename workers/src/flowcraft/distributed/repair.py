@@ -126,7 +126,11 @@ async def _start_again(ports: Ports, stored: Stored) -> Repair:
     document = stored.document
     if not document.get("blueprintId"):
         return _NOTHING  # a hand-written header: only its own messages name a blueprint
-    await ports.queue.send(Message(document["runId"], document["blueprintId"]).to_body())
+    await ports.queue.send(Message(document["runId"], document["blueprintId"], check=True).to_body())
+    try:  # noted, so that a run that nobody takes is signalled less and less often
+        await ports.facts.replace_header(stored, headers.repaired(document, 0, ports.clock.now()))
+    except PreconditionFailedError:
+        pass  # somebody pinned it just now
     return Repair(signalled=1)
 
 
