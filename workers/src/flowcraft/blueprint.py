@@ -8,18 +8,18 @@ end at nodes and nodes have implementations is the linter's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import yaml
 
 from flowcraft.definition_reader import MAX_EDGES, MAX_NODES, DefinitionReader, kind_of
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition, without_none
 from flowcraft.errors import BlueprintError
 from flowcraft.json_values import NotJsonError, check_json
+from flowcraft.sources import SourceDocument, SourceError, read_file
 
 __all__ = [
     "MAX_EDGES",
@@ -33,8 +33,6 @@ __all__ = [
 
 MAX_VALUES: Final = 1_000_000
 """JSON values in one blueprint."""
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-"""What is read of a file; one that is longer is cut, so it does not parse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +137,21 @@ class Blueprint:
 
     @classmethod
     def load(cls, path: str | Path) -> Blueprint:
-        """Read a file of JSON, or of YAML when it is named ``.yaml`` or ``.yml``.
+        """Read a file of JSON or YAML, whatever its name.
 
         Raises:
             BlueprintError: it cannot be read, or its shape is wrong; the message names the file.
         """
-        path = Path(path)
         try:
-            with path.open("rb") as file:
-                text = file.read(MAX_FILE_BYTES)
-            if path.suffix in {".yaml", ".yml"}:
-                return cls.from_dict(yaml.safe_load(text))
-            return cls.from_json(text)
-        except OSError as error:
-            raise BlueprintError(f"{path}: {error.strerror or error}") from None
-        except (yaml.YAMLError, RecursionError) as error:
-            raise BlueprintError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+            documents = read_file(path)
+            return cls.from_dict(documents[0].value if len(documents) == 1 else _one(documents))
+        except SourceError as error:
+            where = f"{path}:{error.position}" if error.position else str(path)
+            raise BlueprintError(f"{where}: {error}") from None
         except BlueprintError as error:
             raise BlueprintError(f"{path}: {error}") from None
+
+
+def _one(documents: Sequence[SourceDocument]) -> Mapping[str, Any]:
+    found = f"{len(documents)} documents" if documents else "nothing"
+    raise BlueprintError(f"the file holds {found}; a blueprint is an object with id, nodes and edges")
