@@ -128,6 +128,26 @@ class TestBeforeItIsStarted:
         assert plan.status.phase is RunPhase.CANCELLED
 
 
+class TestWorkersThatDoNotRun:
+    CRASHING = RunObstacle("WorkersCrashing", "Pool orders: pod orders-1 ends again and again: exit code 1")
+
+    def test_a_running_run_says_why_it_does_not_move(self) -> None:
+        found = status_of(header(), replace(ACTIVE, workers_problem=self.CRASHING))
+        summary = condition_of(found.conditions, "Succeeded")
+        assert summary is not None
+        assert (summary.reason, summary.message) == (self.CRASHING.reason, self.CRASHING.message)
+
+    def test_a_run_that_waits_for_somebody_is_not_in_its_way(self) -> None:
+        found = status_of(header(status="awaiting"), replace(ACTIVE, workers_problem=self.CRASHING))
+        summary = condition_of(found.conditions, "Succeeded")
+        assert summary is not None
+        assert summary.reason == "Awaiting"
+
+    def test_it_is_steered_all_the_same(self) -> None:
+        plan = plan_run(spec(cancel=True), header(), replace(ACTIVE, workers_problem=self.CRASHING), NOW)
+        assert plan.step == Cancel()
+
+
 class TestSteering:
     @pytest.mark.parametrize(
         ("wanted", "found", "step"),

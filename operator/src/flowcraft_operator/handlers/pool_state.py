@@ -70,6 +70,7 @@ class PoolState:
         reconciler: Of the pool's backend; it remembers when it last looked at every run.
         quiet: It found nothing, and no run was active.
         was_usable: Whether runs could be started at the last look.
+        told_problem: Reason why no worker runs that its runs were told last.
         gone_at: When the pool was deleted; its connection lingers for the runs that are deleted with it.
     """
 
@@ -97,6 +98,7 @@ class PoolState:
     reconciler: Reconciler | None = None
     quiet: bool = False
     was_usable: bool = False
+    told_problem: str = ""
     gone_at: float | None = None
 
     def absorb(self, body: Mapping[str, Any]) -> None:

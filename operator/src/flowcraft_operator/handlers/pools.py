@@ -142,6 +142,17 @@ class PoolKeeper:
             return RunObstacle(BACKEND_UNREACHABLE, f"Pool {pool.name}: {health.message}")
         return None
 
+    def workers_problem(self, pool: Key) -> RunObstacle | None:
+        """Why no worker of the pool runs, as far as is known."""
+        state = self._states.get(pool)
+        if (
+            state is None
+            or state.problem is None
+            or (state.deployment is not None and state.deployment.ready)
+        ):
+            return None
+        return RunObstacle(state.problem.reason, f"Pool {pool.name}: {state.problem.message}")
+
     def is_settling(self, pool: Key) -> bool:
         """Whether it is too early to say that something is wrong with the pool."""
         state = self._states.get(pool)
@@ -304,10 +315,12 @@ class PoolKeeper:
         return self.problem(state.key, deleting=False) is None
 
     def _pass_on(self, state: PoolState) -> None:
-        """Tell the runs when the pool becomes usable, or ceases to be."""
+        """Tell the runs when the pool becomes usable, or ceases to be, and when its workers do."""
         usable = self._is_usable(state)
-        if usable != state.was_usable:
-            state.was_usable = usable
+        workers = self.workers_problem(state.key)
+        reason = workers.reason if workers else ""
+        if (usable, reason) != (state.was_usable, state.told_problem):
+            state.was_usable, state.told_problem = usable, reason
             self.runs.look_again(state.key)
             for other in self._states.values():  # a queue that is given up may be another pool's to take
                 if other is not state and self._obstacle(other) is not None:

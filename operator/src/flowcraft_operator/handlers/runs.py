@@ -180,6 +180,7 @@ class Runs:
             deleting_since=deleting_since(body),
             previous=previous_status(body),
             pool_problem=self._pools.problem(record.pool, deleting=record.deleting),
+            workers_problem=self._pools.workers_problem(record.pool),
             settling=self._pools.is_settling(record.pool),
             header_known=record.header_known,
             missing_since=record.missing_since,

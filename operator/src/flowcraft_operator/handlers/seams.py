@@ -20,6 +20,10 @@ class Pools(Protocol):
         """Why the pool cannot take or steer runs now; None if it can."""
         ...
 
+    def workers_problem(self, pool: Key) -> RunObstacle | None:
+        """Why no worker of the pool runs, as far as is known."""
+        ...
+
     def is_settling(self, pool: Key) -> bool:
         """Whether it is too early to say that something is wrong with the pool."""
         ...

@@ -60,6 +60,7 @@ class RunFacts:
         deleting_since: When the deletion was asked for.
         previous: The status that was written last.
         pool_problem: Why the pool cannot take or steer the run now; None if it can.
+        workers_problem: Why no worker of the pool runs; the run is accepted and steered all the same.
         settling: That is not certain yet: the operator has just started, or the pool is being connected.
         header_known: The header was looked for, whatever was found.
         missing_since: Since when an accepted run's header is not found.
@@ -77,6 +78,7 @@ class RunFacts:
     deleting_since: datetime | None = None
     previous: WorkflowRunStatus | None = None
     pool_problem: RunObstacle | None = None
+    workers_problem: RunObstacle | None = None
     settling: bool = False
     header_known: bool = False
     missing_since: datetime | None = None
@@ -215,6 +217,8 @@ def _beside_header(header: HeaderDocument, facts: RunFacts) -> list[RunObstacle]
             obstacles.append(facts.pool_problem)
         elif facts.failure is not None:
             obstacles.append(facts.failure)
+        elif facts.workers_problem is not None and header.get("status") == "running":
+            obstacles.append(facts.workers_problem)
     drift = facts.drift or _drift_before(header, facts)
     return [*obstacles, drift] if drift is not None else obstacles
 
