@@ -55,8 +55,14 @@ class Opener:
         return run if isinstance(run, Refusal) else await self._allowed(run)
 
     async def _read_again(self, known: Run, blueprint_id: str) -> Run | Refusal:
-        """Read the header once for all jobs of the run: the others go on with what is known meanwhile."""
-        known.stale, known.read_at = False, self.services.clock.monotonic()  # a hint from here on counts
+        """Read the header once for all jobs of the run: the others go on with what is known meanwhile.
+
+        Unless that is much too old: a message that was hidden for an hour must not find the run as it was.
+        """
+        now = self.services.clock.monotonic()
+        if now - known.read_at >= 2 * self.services.settings.status_max_age_s:
+            return await self._read(known.run_id, blueprint_id, known)
+        known.stale, known.read_at = False, now  # a hint from here on counts
         try:
             return await self._read(known.run_id, blueprint_id, known)
         except BaseException:
