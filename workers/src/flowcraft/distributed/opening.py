@@ -59,10 +59,10 @@ class Opener:
 
         Unless that is much too old: a message that was hidden for an hour must not find the run as it was.
         """
+        known.stale = False  # a hint from here on counts
         now = self.services.clock.monotonic()
-        if now - known.read_at >= 2 * self.services.settings.status_max_age_s:
-            return await self._read(known.run_id, blueprint_id, known)
-        known.stale, known.read_at = False, now  # a hint from here on counts
+        if now - known.read_at < 2 * self.services.settings.status_max_age_s:
+            known.read_at = now
         try:
             return await self._read(known.run_id, blueprint_id, known)
         except BaseException:
