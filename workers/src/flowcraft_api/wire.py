@@ -44,6 +44,24 @@ class RepairsDocument(TypedDict):
     done: int
 
 
+class ContinuesDocument(TypedDict, total=False):
+    """The run whose results this one goes on from: it was retried, or run again from a node."""
+
+    runId: str
+    firstRunId: str
+    """The run whose id the idempotency keys of all nodes bear."""
+    generation: int
+    """1 for the first retry of a run; a run started by `rerun` has none."""
+    nodes: list[str]
+    """The nodes from which it was run again; empty for a retry."""
+    count: int
+    """How many node keys it takes over."""
+    keysRef: str
+    """The item id of the list of adopted keys, where that is long; else it is in `adoptedKeys`."""
+    copied: bool
+    """Their records and context are here; nothing is signalled before."""
+
+
 class HeaderDocument(TypedDict, total=False):
     """One run's item in the status container.
 
@@ -87,5 +105,8 @@ class HeaderDocument(TypedDict, total=False):
     awaiting: list[AwaitingDocument]
     progress: ProgressDocument
     repairs: RepairsDocument
+    continues: ContinuesDocument
+    adoptedKeys: list[str]
+    """The node keys whose records are taken over from the run that this one continues."""
     adopted: bool
     """Created from a header that a hand-written client left without partition key."""

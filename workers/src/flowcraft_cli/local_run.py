@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from flowcraft.app import App
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.header import RefusedError, RunRequest
+from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.verbs import RefusedError
 from flowcraft.distributed.worker import Worker
 from flowcraft.linter import require_valid
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument

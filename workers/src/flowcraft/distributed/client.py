@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,27 @@ from typing import Any, Final
 import orjson
 
 from flowcraft.blueprint import Blueprint
+from flowcraft.distributed import continuation
 from flowcraft.distributed import header as headers
-from flowcraft.distributed.header import RefusedError, RunRequest
+from flowcraft.distributed.continuation import Continuation
+from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.pinning import INLINE_BYTES, pin
+from flowcraft.distributed.pinning import INLINE_BYTES, Plans, pin
 from flowcraft.distributed.repair import hint, repair
+from flowcraft.distributed.retention import purge
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.times import parse_time
+from flowcraft.distributed.verbs import (
+    RERUNS,
+    NodeState,
+    Outcome,
+    RefusedError,
+    RunState,
+    Verb,
+    permits,
+    permits_decision,
+    ruling,
+)
 from flowcraft.ports import (
     Clock,
     Commit,
@@ -40,6 +55,8 @@ from flowcraft_api.wire import HeaderDocument
 MAX_INPUT_BYTES: Final = 1024 * 1024
 """Largest input of a run: it fits an item of its own (2 MB in Cosmos DB) with room for its envelope."""
 MAX_REPLACE_TRIES: Final = 20
+DELETE_GRACE_S: Final = 60.0
+"""A run is deleted so long after its end at the earliest: what still runs would write to what is gone."""
 
 
 class RunNotFoundError(Exception):
@@ -97,20 +114,7 @@ class Client:
             require_valid(blueprint)
             accepted = parse_time(document["createdAt"]) or self.clock.now()
             document = await pin(self.facts, document, blueprint, accepted, self.queue_name)
-        again = False
-        try:
-            stored = await self.facts.create_header(document, input_item)
-        except ConflictError:
-            again = True
-            stored = await self._existing(request.run_id)
-            if not headers.is_untouched(stored.document):
-                return stored
-            # else the first start may have died before its signal
-        if stored.document.get("status") != "paused":
-            blueprint_id = stored.document.get("blueprintId", "")
-            await self.queue.send(Message(request.run_id, blueprint_id, check=again).to_body())
-        await hint(self, f"+{request.run_id}")
-        return stored
+        return await self._create(document, input_item)
 
     async def cancel(self, run_id: str) -> HeaderDocument:
         """End an active run as cancelled; running nodes are told."""
@@ -138,24 +142,53 @@ class Client:
         decision = {"action": action, "output": output}
         loaded = await self.facts.load(run_id, nodes=[node_key])
         session = loaded.session
-        waiting = loaded.records.get(node_key)
-        if waiting is not None and waiting.record.decision is not None:
-            _same_decision(waiting.record, decision)
-        elif waiting is not None and waiting.record.status != "awaiting":
-            if waiting.record.decision is None:
-                raise RefusedError(f"node {node_key} does not wait: it is {waiting.record.status}")
-        elif waiting is None or waiting.record.kind != "wait":
-            if headers.is_terminal(stored.document):
-                raise RefusedError(f"the run has already {stored.document['status']}; nothing waits in it")
-            raise RefusedError(f"node {node_key} is not waiting yet; decide again once it is", retryable=True)
-        else:
-            if headers.is_terminal(stored.document):
-                raise RefusedError(f"the run has already {stored.document['status']}; nothing waits in it")
-            session = await self._decide(run_id, waiting, decision)
+        found = loaded.records.get(node_key)
+        if permits_decision(stored.document, node_key, found.record if found else None):
+            assert found is not None  # noqa: S101  what waits has a record
+            session = await self._decide(run_id, found, decision)
+        elif found is not None:
+            _same_decision(found.record, decision)
         if not headers.is_terminal(stored.document):
             blueprint_id = stored.document.get("blueprintId", "")
             await self.queue.send(Message(run_id, blueprint_id, node_key, session, alarm=True).to_body())
             await hint(self, f"+{run_id}")
+
+    async def retry(self, run_id: str) -> Stored:
+        """Let a failed or cancelled run go on as a new one, from all that it achieved.
+
+        Doing it again gives the same new run; to retry once more, retry that one.
+        """
+        source = await self._ended(run_id, Verb.RETRY)
+        return await self._continue(source, Continuation(continuation.next_id(source), ()))
+
+    async def rerun(
+        self, run_id: str, nodes: Sequence[str], *, new_run_id: str | None = None, new_keys: bool = False
+    ) -> Stored:
+        """Run an ended run again from these nodes on, as a new run; what is before them is taken over.
+
+        Args:
+            run_id: The run that has ended.
+            nodes: Node ids (or single node keys) that have run in it.
+            new_run_id: Idempotency key of this call; by default every call is another run.
+            new_keys: Let services do their work again: nodes that run again get idempotency keys of the new
+                run instead of those of the run that ran them first.
+        """
+        source = await self._ended(run_id, Verb.RERUN)
+        how = Continuation(new_run_id or str(uuid.uuid4()), (), tuple(nodes), new_keys=new_keys)
+        return await self._continue(source, how)
+
+    async def delete(self, run_id: str) -> bool:
+        """Delete an ended run with all that belongs to it; False: it ended just now, and goes in a minute."""
+        try:
+            document = await self._change(
+                run_id, lambda header, now: headers.expiring(header, now, DELETE_GRACE_S)
+            )
+        except RunNotFoundError:
+            return ruling(Verb.DELETE, RunState.UNKNOWN).outcome is Outcome.NOTHING
+        if not headers.expired(document, self.clock.now()):
+            return False
+        await purge(self, run_id)
+        return True
 
     async def header(self, run_id: str) -> HeaderDocument:
         """The run's header as it is now."""
@@ -194,6 +227,70 @@ class Client:
             raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
         del document["input"]
         return document, request.input
+
+    async def _create(self, document: HeaderDocument, input_item: Mapping[str, Any] | None) -> Stored:
+        """Create a header and signal the run; what exists already is signalled if nobody has touched it."""
+        again = False
+        try:
+            stored = await self.facts.create_header(document, input_item)
+        except ConflictError:
+            again = True
+            stored = await self._existing(document["runId"])
+            if not headers.is_untouched(stored.document):
+                return stored
+            # else the first start may have died before its signal
+        if stored.document.get("status") != "paused":
+            blueprint_id = stored.document.get("blueprintId", "")
+            await self.queue.send(Message(document["runId"], blueprint_id, check=again).to_body())
+        await hint(self, f"+{document['runId']}")
+        return stored
+
+    async def _ended(self, run_id: str, verb: Verb) -> HeaderDocument:
+        """The header of a run that another one may continue.
+
+        Raises:
+            RefusedError: it is active, has no blueprint, lives in another queue, or is being deleted.
+        """
+        header = (await self._read(run_id)).document
+        permits(verb, header)
+        if not headers.is_pinned(header):
+            raise RefusedError(
+                "the run ended before a worker took it: there is nothing to go on from; start it anew"
+            )
+        queue = header.get("queue")
+        if queue and queue != self.queue_name:
+            raise RefusedError(f"the run belongs to queue {queue}, not to {self.queue_name}: name its queue")
+        if headers.expired(header, self.clock.now()):
+            raise RefusedError("the run is being deleted, its retention is over: start it anew")
+        return header
+
+    async def _continue(self, source: HeaderDocument, how: Continuation) -> Stored:
+        """Fix what the new run adopts in its header, and start it; a worker copies it then."""
+        run_id = source["runId"]
+        plan = await Plans().of(self.facts, source)
+        records = await self.records(run_id)
+        for node in how.nodes:
+            state = NodeState.NONE
+            ran = [record for record in records.values() if node in (record.key, record.node)]
+            for record in ran:
+                if record.status != "skipped" or state is NodeState.NONE:
+                    state = NodeState.of(record)
+            RERUNS[state].permits(node=node)
+        keys = continuation.adoptable(plan, records, how.nodes)
+        if len(orjson.dumps(keys)) > INLINE_BYTES:
+            text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
+            how = replace(how, keys_ref=await self.facts.write_snapshot(how.run_id, text, {"keys": keys}))
+        document = continuation.continuing(source, replace(how, keys=keys), self.clock.now())
+        reference = source.get("blueprintRef")
+        if reference:
+            snapshot = await self.facts.read_snapshot(run_id, reference)
+            document["blueprintRef"] = await self.facts.write_snapshot(
+                how.run_id, plan.blueprint.content_hash, snapshot
+            )
+        large = None
+        if "input" not in source:
+            large = (await self.facts.load(run_id, with_input=True)).input
+        return await self._create(document, large)
 
     async def _existing(self, run_id: str) -> Stored:
         for delay_s in (0.0, *STALE_DELAYS_S):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from flowcraft.distributed.continuation import first_run_id
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
@@ -90,6 +91,7 @@ class Execution:
                 run_id=self._run.run_id,
                 node_id=node_id,
                 node_key=key,
+                idempotency_key=f"{first_run_id(self._run.stored.document)}:{key}",
                 attempt=attempt,
                 dependencies=self._services.catalog.dependencies,
                 cancelled=cancelled,

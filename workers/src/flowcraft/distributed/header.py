@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.times import iso, later, parse_time
+from flowcraft.distributed.verbs import Verb, permits
 from flowcraft_api.wire import TERMINAL_STATUSES, AwaitingDocument, HeaderDocument, NodeErrorDocument
 
 ACTIVE: Final = ("running", "awaiting", "paused")
@@ -22,18 +23,6 @@ MAX_LISTED: Final = 50
 
 Change = Callable[[HeaderDocument], HeaderDocument | None]
 """From a header to what it shall be; None where nothing is to change."""
-
-
-class RefusedError(Exception):
-    """A verb that the run's state does not allow.
-
-    Attributes:
-        retryable: It may be allowed later without anybody doing anything.
-    """
-
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.retryable = retryable
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,7 @@ def is_untouched(header: HeaderDocument) -> bool:
 def deadline_passed(header: HeaderDocument, now: datetime) -> bool:
     """Whether an active run is past its deadline."""
     deadline = parse_time(header.get("deadlineAt"))
-    return deadline is not None and deadline <= now and not is_terminal(header)
+    return deadline is not None and deadline <= now and permits(Verb.DEADLINE, header)
 
 
 def ended(
@@ -189,11 +178,7 @@ def cancelled(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     Raises:
         RefusedError: it has completed or failed.
     """
-    if header.get("status") == "cancelled":
-        return None
-    if is_terminal(header):
-        raise RefusedError(f"the run has already {header['status']}; it cannot be cancelled")
-    return ended(header, "cancelled", now, reason="Cancelled")
+    return ended(header, "cancelled", now, reason="Cancelled") if permits(Verb.CANCEL, header) else None
 
 
 def suspended(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
@@ -202,13 +187,7 @@ def suspended(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     Raises:
         RefusedError: it has ended.
     """
-    if is_terminal(header):
-        raise RefusedError(f"the run has already {header['status']}; it cannot be suspended")
-    if header.get("status") == "paused":
-        return None
-    document = _changed(header, now)
-    document["status"] = "paused"
-    return cast("HeaderDocument", document)
+    return _with_status(header, "paused", now) if permits(Verb.SUSPEND, header) else None
 
 
 def resumed(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
@@ -217,13 +196,35 @@ def resumed(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     Raises:
         RefusedError: it has ended.
     """
-    if is_terminal(header):
-        raise RefusedError(f"the run has already {header['status']}; it cannot be resumed")
-    if header.get("status") != "paused":
+    return _with_status(header, "running", now) if permits(Verb.RESUME, header) else None
+
+
+def _with_status(header: HeaderDocument, status: str, now: datetime) -> HeaderDocument:
+    document = _changed(header, now)
+    document["status"] = status
+    return cast("HeaderDocument", document)
+
+
+def expiring(header: HeaderDocument, now: datetime, grace_s: float = 0.0) -> HeaderDocument | None:
+    """The header of an ended run whose facts may go ``grace_s`` after its end; None if they may already.
+
+    Raises:
+        RefusedError: it is active.
+    """
+    permits(Verb.DELETE, header)
+    at = later(parse_time(header.get("finishedAt")) or now, grace_s)
+    known = header.get("expiresAt")
+    if known is not None and known <= at:
         return None
     document = _changed(header, now)
-    document["status"] = "running"
+    document["expiresAt"] = at
     return cast("HeaderDocument", document)
+
+
+def expired(header: HeaderDocument, now: datetime) -> bool:
+    """Whether the facts of an ended run may be deleted."""
+    at = parse_time(header.get("expiresAt"))
+    return at is not None and at <= now and is_terminal(header)
 
 
 def with_awaiting(header: HeaderDocument, entry: AwaitingDocument, now: datetime) -> HeaderDocument | None:

@@ -107,6 +107,11 @@ class Job:
         run = await self._open(message)
         if run is None:
             return
+        if message.is_start and "continues" in run.stored.document:
+            await repair(self._services, run.run_id, self._opener.plans)
+            self._opener.runs.changed(run.run_id)
+            await self._finish()
+            return
         self._turn = turn = self._new_turn(run, message)
         key = message.node_key or run.plan.start[0]
         look = message.check or self._custody.delivery.delivery_count > 1

@@ -9,11 +9,13 @@ from enum import Enum
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import publish_failed
 from flowcraft.distributed.pinning import Plans, pin
 from flowcraft.distributed.repair import hint
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
+from flowcraft.distributed.takeover import take_over
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import BlueprintError
 from flowcraft.ports import Stored
@@ -85,6 +87,8 @@ class Opener:
         plan = await self.plans.of(self.services.facts, stored.document)
         if not self._takes(plan, stored):
             return await self._block(stored, lacking=self._lacking(plan.blueprint))
+        if is_copying(stored.document):
+            stored = await take_over(self.services, stored)
         return self._remember(stored, plan, known)
 
     def _remember(self, stored: Stored, plan: Plan, known: Run | None = None) -> Run:

@@ -13,6 +13,7 @@ from flowcraft.distributed import header as headers
 from flowcraft.distributed.ending import Ports
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.repair import ALARM_GRACE_S, repair
+from flowcraft.distributed.retention import purge
 from flowcraft.distributed.times import parse_time
 from flowcraft.ports import HeaderQuery, Stored
 from flowcraft.ports.errors import BackendUnavailableError, PortError, PreconditionFailedError
@@ -92,7 +93,7 @@ class Reconciler:
                 failed += 1
                 self.log.warning("reconciliation of a run failed", run_id=run_id, error=str(error))
             await self._lease(lease)
-        purged = await self._purge(now)
+        purged = await self._purge(now, lease)
         return ReconciliationStats(stalled, reconciled, failed, purged)
 
     async def _due(self, now: datetime) -> AsyncIterator[tuple[Stored, bool]]:
@@ -132,22 +133,22 @@ class Reconciler:
             except PreconditionFailedError:
                 return  # somebody else touched it
 
-    async def _purge(self, now: datetime) -> int:
+    async def _purge(self, now: datetime, lease: str) -> int:
         purged = 0
         query = HeaderQuery(queue=self.ports.queue_name, statuses=sorted(TERMINAL_STATUSES), expired_at=now)
         async for page in self.ports.facts.headers(query):
             for stored in page:
+                if not headers.expired(stored.document, now):
+                    continue  # whatever a backend lists: only what has ended, and is over its time
                 run_id = stored.document["runId"]
-                await self.ports.facts.purge(run_id)
-                await self._forget(run_id)
-                purged += 1
+                try:
+                    await purge(self.ports, run_id)
+                except PortError as error:
+                    self.log.warning("run not purged; the next pass goes on", run_id=run_id, error=str(error))
+                else:
+                    purged += 1
+                await self._lease(lease)
         return purged
-
-    async def _forget(self, run_id: str) -> None:
-        try:
-            await self.ports.coordination.forget(run_id)
-        except BackendUnavailableError:
-            return  # its keys expire by themselves
 
     async def _lease(self, name: str) -> bool:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flowcraft.distributed.gathering import Gatherer
@@ -57,6 +57,8 @@ class Recorder:
         Raises:
             PayloadTooLargeError: the record or its context is over the store's limits.
         """
+        if context:
+            record = replace(record, wrote=tuple(write.key for write in context))
         wave = None
         router = self._router(record.key)
         skips: list[NodeRecord] = []

@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import Ports, failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.services import hint_channel
+from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import Resolution, resolve
@@ -75,6 +77,11 @@ async def repair(
         return _NOTHING  # resuming derives and signals at once
     if not headers.is_pinned(stored.document):
         return await _start_again(ports, stored) if may_signal else _NOTHING
+    if is_copying(stored.document):
+        stored = await take_over(ports, stored)
+        if headers.is_terminal(stored.document):
+            await hint(ports, run_id)
+            return Repair(ended=True)
     return await _derive(ports, stored, plans or Plans(), may_signal=may_signal, alarm_grace_s=alarm_grace_s)
 
 

@@ -27,7 +27,7 @@ MAX_COMMIT_BYTES: Final = 2 * 1024 * 1024
 learn.microsoft.com/azure/cosmos-db/concepts-limits: 2 MB an item, 2 MB a transactional batch.
 """
 SESSION: Final = "embedded"
-HEAVY: Final = ("input", "blueprint")
+HEAVY: Final = ("input", "blueprint", "adoptedKeys")
 """Parts of a header that projections leave out; in a column of their own."""
 
 _CREATE_HEADER = """

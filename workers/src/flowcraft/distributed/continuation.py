@@ -1,0 +1,183 @@
+"""Going on from another run's results: which node keys a new run takes over, and its header. Pure.
+
+A retry, and a run again from a node, is a run of its own: what ended stays as it is. Its header fixes the
+list of adopted keys before anything else happens, so that whoever goes on after a crash copies the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from flowcraft.distributed.times import iso, later, parse_time
+from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.plan import Plan
+from flowcraft.records import NodeRecord
+from flowcraft_api.wire import ContinuesDocument, HeaderDocument
+
+_KEPT: Final = (
+    "queue", "pool", "namespace", "name", "blueprintId", "blueprintVersion", "blueprintHash", "blueprint",
+    "blueprintRef", "input", "ttlAfterFinishedS",
+)  # fmt: skip
+"""What a continuing run has in common with the one it continues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How a run goes on from another one.
+
+    Attributes:
+        run_id: Id of the new run.
+        keys: Node keys whose records it takes over.
+        nodes: The nodes from which it runs again; empty for a retry.
+        keys_ref: Where the keys are stored, if not in the header.
+        new_keys: Nodes that run again get idempotency keys of their own.
+    """
+
+    run_id: str
+    keys: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    keys_ref: str = ""
+    new_keys: bool = False
+
+
+def adoptable(plan: Plan, records: Mapping[str, NodeRecord], again: Collection[str] = ()) -> tuple[str, ...]:
+    """The node keys to take over: resolved well, and so is everything before them.
+
+    A context key holds one value, so a value that a node wrote which runs again has replaced those of the
+    nodes before it. These then run again too, and write theirs.
+
+    Args:
+        plan: The plan of the pinned blueprint.
+        records: All records of the run to go on from, by node key.
+        again: Nodes (ids, or single node keys) that are to run again.
+    """
+    kept = {
+        key
+        for key, record in records.items()
+        if record.status in ("completed", "skipped") and key not in again and record.node not in again
+    }
+    while True:
+        _close(plan, kept)
+        lost = kept & _overwritten(records, kept)
+        if not lost:
+            return tuple(key for key in records if key in kept)
+        kept -= lost
+
+
+def _close(plan: Plan, kept: set[str]) -> None:
+    """Take out every key that follows from one that is not kept."""
+    again = [key for key in _all_keys(plan, kept) if key not in kept]
+    for key in again:  # grows
+        for position in plan.node(key).outgoing:
+            following = plan.edges[position].target
+            if following in kept:
+                kept.discard(following)
+                again.append(following)
+
+
+def _all_keys(plan: Plan, kept: Collection[str]) -> Iterable[str]:
+    return dict.fromkeys([*plan.nodes, *kept])
+
+
+def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> set[str]:
+    """The keys that wrote a context key whose value is, or may be, that of a key that is not kept."""
+    newest: dict[str, int] = {}
+    for record in records.values():
+        for name in record.wrote:
+            if record.key not in kept:
+                newest[name] = max(newest.get(name, 0), record.seq)
+    return {
+        record.key
+        for record in records.values()
+        if any(record.seq <= newest.get(name, -1) for name in record.wrote)
+    }
+
+
+def owners(records: Iterable[NodeRecord]) -> dict[str, str]:
+    """By context key: the node key whose value it has."""
+    newest: dict[str, NodeRecord] = {}
+    for record in records:
+        for name in record.wrote:
+            known = newest.get(name)
+            if known is None or record.seq > known.seq:
+                newest[name] = record
+    return {name: record.key for name, record in newest.items()}
+
+
+def executed(records: Mapping[str, NodeRecord], node: str) -> bool:
+    """Whether a node (or a node key) has run, or was asked to."""
+    return any(
+        record.status != "skipped" and node in (record.key, NodeKey.parse(record.key).node)
+        for record in records.values()
+    )
+
+
+def next_id(source: HeaderDocument) -> str:
+    """The id of a run's retry: the same each time, so that asking twice is one run."""
+    run_id = source["runId"]
+    generation = source.get("continues", {}).get("generation", 0)
+    if generation:
+        run_id = run_id.removesuffix(f"-r{generation}")
+    return f"{run_id}-r{generation + 1}"
+
+
+def continuing(source: HeaderDocument, how: Continuation, now: datetime) -> HeaderDocument:
+    """The header of a run that goes on from an ended one."""
+    before = source.get("continues", {})
+    document: dict[str, Any] = {"id": how.run_id, "runId": how.run_id, "type": "header", "v": 1}
+    document.update((name, source[name]) for name in _KEPT if source.get(name) is not None)
+    continues: ContinuesDocument = {
+        "runId": source["runId"],
+        "firstRunId": how.run_id if how.new_keys else before.get("firstRunId", source["runId"]),
+        "nodes": list(how.nodes),
+        "count": len(how.keys),
+    }
+    if not how.nodes:
+        continues["generation"] = before.get("generation", 0) + 1
+    if how.keys_ref:
+        continues["keysRef"] = how.keys_ref
+    else:
+        document["adoptedKeys"] = list(how.keys)
+    total = source.get("progress", {"total": len(how.keys)})["total"]
+    document.update(
+        status="running",
+        createdAt=iso(now),
+        startedAt=iso(now),
+        lastUpdated=iso(now),
+        progress={"done": len(how.keys), "total": total},
+        continues=continues,
+    )
+    allowed_s = _allowed_s(source)
+    if allowed_s is not None:
+        document["deadlineAt"] = document["nextCheck"] = later(now, allowed_s)
+    return cast("HeaderDocument", document)
+
+
+def _allowed_s(source: HeaderDocument) -> float | None:
+    """How long the run had from its acceptance to its deadline; a run that continues it has as long."""
+    accepted, deadline = parse_time(source.get("createdAt")), parse_time(source.get("deadlineAt"))
+    return (deadline - accepted).total_seconds() if accepted and deadline else None
+
+
+def is_copying(header: HeaderDocument) -> bool:
+    """Whether the run is still to take over what it continues: nothing of it may be signalled before."""
+    return "continues" in header and not header["continues"].get("copied")
+
+
+def copied(header: HeaderDocument, now: datetime) -> HeaderDocument:
+    """The header of a run that has taken over everything."""
+    continues: ContinuesDocument = {**header["continues"], "copied": True}
+    return {**header, "continues": continues, "lastUpdated": iso(now)}
+
+
+def first_run_id(header: HeaderDocument) -> str:
+    """The run whose id is in the idempotency keys of its nodes."""
+    return header.get("continues", {}).get("firstRunId") or header["runId"]
+
+
+def chunks(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    """The keys in pieces."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
