@@ -206,11 +206,13 @@ class Worker:
         period_s = self._services.settings.visibility_timeout_s / 3
         while True:
             await self._services.clock.sleep(period_s)
-            for job in list(self.jobs.values()):
-                try:
-                    await job.renew()
-                except PortError as error:
-                    self._services.log.warning("renewal failed", run_id=job.run_id, error=str(error))
+            await asyncio.gather(*(self._renew_one(job) for job in list(self.jobs.values())))
+
+    async def _renew_one(self, job: Job) -> None:
+        try:
+            await job.renew()
+        except PortError as error:
+            self._services.log.warning("renewal failed", run_id=job.run_id, error=str(error))
 
     async def _listen(self) -> None:
         """Hear of new work and of changed headers; without hints, polling does the same later."""
