@@ -98,6 +98,11 @@ SEED ?= 1000000
 simulate: setup ## N=100000 SEED=1: simulate so many schedules of faults, from that one on, on all cores
 	@$(BIN)/python -m tests.simulation campaign --from $(SEED) --count $(N)
 
+.PHONY: chaos
+chaos: setup $(STAND_INS) ## N=1000 SEED=1: so many runs while workers and servers are killed; then an audit
+	@nice $(BIN)/python -m tests.chaos $(if $(filter file,$(origin N)),1000,$(N)) \
+	  $(if $(filter file,$(origin SEED)),,--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND))
+
 # Its own cluster, so that one that somebody works with is not disturbed; ended in any case.
 .PHONY: e2e
 e2e: export FLOWCRAFT_CLUSTER_STATE = $(CURDIR)/.cluster-e2e

@@ -85,6 +85,21 @@ class DocumentStore {
     return kept;
   }
 
+  /** What the store holds, for a file. */
+  toJSON() {
+    const partitions = [...this.partitions].map(([key, documents]) => [key, [...documents.values()]]);
+    return { created: String(this.created), writes: this.writes, partitions };
+  }
+
+  /** Takes over what `toJSON` gave. */
+  fill({ created, writes, partitions }) {
+    this.created = BigInt(created);
+    this.writes = writes;
+    for (const [key, documents] of partitions) {
+      this.partitions.set(key, new Map(documents.map(document => [document.id, document])));
+    }
+  }
+
   #assign(key, id, document) {
     let partition = this.partitions.get(key);
     this.undo?.push([key, id, partition?.get(id)]);

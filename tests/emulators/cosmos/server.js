@@ -53,10 +53,11 @@ function send(request, response, body) {
   return response.end(JSON.stringify(body));
 }
 
-/** A server that does not listen yet; `secure` is whether it speaks TLS (with the package's self-signed certificate). */
+/** A server that does not listen yet, with what it holds; `secure` is whether it speaks TLS (with the package's self-signed certificate). */
 function createServer({ secure, host }) {
   const account = new Account(host, 0);
-  const route = routes(new Stores());
+  const stores = new Stores();
+  const route = routes(stores);
   const listener = (request, response) =>
     answer(account, route, request, response).then(body => send(request, response, body));
   const options = { keepAlive: true, noDelay: true };
@@ -68,7 +69,7 @@ function createServer({ secure, host }) {
     : http.createServer(options, listener);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 5_000;
-  return server;
+  return { server, account, stores };
 }
 
 module.exports = { createServer };
