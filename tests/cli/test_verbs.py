@@ -104,6 +104,21 @@ def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
     assert "already" in other.error_line
 
 
+def test_a_run_goes_on_as_a_new_one_and_is_deleted(waiting: Command) -> None:
+    with worker(waiting, "shop.flows:app"):
+        retried = waiting("retry", "order-1004", "--wait")
+        again = waiting("rerun", "order-1001", "--from", "ship", "--run-id", "again", "--wait", "-o", "json")
+    refused = waiting("retry", "again")
+    described = waiting("describe", "again")
+
+    assert retried.code == 1, "it fails for the same reason as before"
+    assert retried.out.strip().endswith("-r1")
+    assert (again.code, again.data["status"]["phase"]) == (0, "Succeeded")
+    assert (refused.code, "rerun" in refused.error_line) == (2, True)
+    assert "again from ship; " in described.out
+    assert waiting("delete", "again").code == 0
+
+
 def test_a_decision_for_a_node_that_does_not_wait_is_refused(waiting: Command) -> None:
     ended = waiting("decide", "order-1003", "ship", "--action", "approved")
 

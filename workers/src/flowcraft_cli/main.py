@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flowcraft_cli.commands import (
+    again,
     decide,
     describe,
     diagram,
@@ -39,6 +40,9 @@ COMMANDS: tuple[tuple[str, Callable[..., int], Sequence[str]], ...] = (
     ("suspend", verbs.suspend, verbs.SUSPEND_EXAMPLES),
     ("resume", verbs.resume, verbs.RESUME_EXAMPLES),
     ("decide", decide.decide, decide.EXAMPLES),
+    ("retry", again.retry, again.RETRY_EXAMPLES),
+    ("rerun", again.rerun, again.RERUN_EXAMPLES),
+    ("delete", verbs.delete, verbs.DELETE_EXAMPLES),
     ("provision", provision.provision, provision.EXAMPLES),
     ("lint", lint.lint, lint.EXAMPLES),
     ("diagram", diagram.diagram, diagram.EXAMPLES),

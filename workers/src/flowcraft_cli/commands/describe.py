@@ -13,6 +13,7 @@ from flowcraft_cli.usage import OK
 
 if TYPE_CHECKING:
     from flowcraft.records import NodeRecord
+    from flowcraft_api.wire import ContinuesDocument
     from flowcraft_cli.views import RunView
 
 EXAMPLES = ("flowcraft describe order-1001", "flowcraft describe order-1004 -o json")
@@ -93,7 +94,16 @@ def _facts(view: RunView) -> Mapping[str, str]:
         "Finished": view.header.get("finishedAt") or "",
         "Duration": status.duration or "",
         "Deadline": view.header.get("deadlineAt") or "",
+        "Continues": _continues(view.header.get("continues")),
     }
+
+
+def _continues(document: ContinuesDocument | None) -> str:
+    if not document:
+        return ""
+    nodes = document.get("nodes")
+    how = f"again from {', '.join(nodes)}" if nodes else "retried"
+    return f"run {document['runId']}, {how}; {document['count']} node keys taken over"
 
 
 def _value(name: str, value: Any) -> Iterator[str]:

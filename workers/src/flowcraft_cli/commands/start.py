@@ -14,6 +14,7 @@ from flowcraft_cli.usage import OK, RUN_FAILED, UsageError, note
 
 if TYPE_CHECKING:
     from flowcraft.distributed.header import RunRequest
+    from flowcraft_cli.backend import Backend
     from flowcraft_cli.views import RunView
 
 EXAMPLES = (
@@ -89,23 +90,28 @@ def start(  # noqa: PLR0913, PLR0917  each is an option
 
 async def _start(settings: Settings, request: RunRequest, output: options.OutputFormat, *, wait: bool) -> int:
     from flowcraft_cli.backend import open_backend
-    from flowcraft_cli.commands.watch import follow
-    from flowcraft_cli.views import RunView, print_runs, put
 
     async with open_backend(settings, create=True) as backend:
         await backend.client.start(request)
-        tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
-        if tabular:
-            put(request.run_id)
-        elif wait:
-            note(f"run {request.run_id}")
-        header = await backend.client.header(request.run_id)
-        view = RunView.of(header, backend.clock.now())
-        if wait:
-            view = await follow(backend, request.run_id, _Obstacles())
-        if not tabular:
-            print_runs([view], output, single=True)
-        return RUN_FAILED if view.failed else OK
+        return await show_started(backend, request.run_id, output, wait=wait)
+
+
+async def show_started(backend: Backend, run_id: str, output: options.OutputFormat, *, wait: bool) -> int:
+    """Print the id of a run that was just started, or the run itself; gives the command's exit code."""
+    from flowcraft_cli.commands.watch import follow
+    from flowcraft_cli.views import RunView, print_runs, put
+
+    tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
+    if tabular:
+        put(run_id)
+    elif wait:
+        note(f"run {run_id}")
+    view = RunView.of(await backend.client.header(run_id), backend.clock.now())
+    if wait:
+        view = await follow(backend, run_id, _Obstacles())
+    if not tabular:
+        print_runs([view], output, single=True)
+    return RUN_FAILED if view.failed else OK
 
 
 class _Obstacles:
