@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from tests.chaos.programs import KINDS, VARIANTS, Kind
 
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RefusedError
+from flowcraft.distributed.verbs import RefusedError
 from flowcraft.ports.errors import PortError
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
