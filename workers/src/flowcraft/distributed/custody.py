@@ -92,6 +92,9 @@ class Custody:
             answer = await self._services.coordination.claim(request)
         except BackendUnavailableError:
             answer = Claim.CLAIMED
+        except asyncio.CancelledError:
+            self.ledger.held.append(key)  # perhaps: it is given up with the others
+            raise
         if answer is Claim.CLAIMED:
             self.ledger.held.append(key)
         return answer

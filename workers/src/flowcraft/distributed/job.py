@@ -85,6 +85,7 @@ class Job:
             await self._work(message)
         except DeliveryLostError:
             self._custody.lost = True
+            await self._custody.discharge(parked=True, moved=0)  # whoever has it now need not wait for them
         except NotReadyError as error:
             log.warning("message of no meaning dropped", run_id=self.run_id, reason=str(error))
             await self._finish()
@@ -120,7 +121,7 @@ class Job:
             claim = await self._custody.claim(key, activity=len(siblings))
             if claim is Claim.HELD:
                 siblings = ()  # its holder sends them, or this message does when it comes again
-            await self._send(run, siblings)
+            await self._send(run, siblings, again=look)
             if not await self._holds(claim, len(siblings)):
                 return
         elif not await self._holds(await self._custody.claim(key, activity=int(message.alarm))):
@@ -198,9 +199,9 @@ class Job:
             )
             await self._finish(ended=True)
             return None
-        return await self._signal(run, turn, record, routed)
+        return await self._signal(run, turn, turned, routed)
 
-    async def _signal(self, run: Run, turn: Turn, record: NodeRecord, routed: Routed) -> str | None:
+    async def _signal(self, run: Run, turn: Turn, turned: Turned, routed: Routed) -> str | None:
         if not routed.ready:
             active = await self._finish()
             if active is not None and active < 0:
@@ -209,17 +210,18 @@ class Job:
         next_key, *siblings = routed.ready
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
         claim = await self._custody.claim(next_key, activity=len(siblings))
-        await self._send(run, siblings)
-        self._custody.move_on(record.key, next_key, turn.session)
+        await self._send(run, siblings, again=turned.adopted)
+        self._custody.move_on(turned.record.key, next_key, turn.session)
         return next_key if await self._holds(claim, len(siblings)) else None
 
-    async def _send(self, run: Run, keys: Sequence[str]) -> None:
+    async def _send(self, run: Run, keys: Sequence[str], *, again: bool) -> None:
+        """Signal node keys; ``again`` if they may have been signalled before, and have a record by now."""
         session = self._turn.session if self._turn else ""
-        bodies = [Message(run.run_id, run.plan.blueprint.id, key, session).to_body() for key in keys]
+        blueprint_id = run.plan.blueprint.id
+        bodies = [Message(run.run_id, blueprint_id, key, session, check=again).to_body() for key in keys]
         width = self._services.settings.parallel_sends
         for start in range(0, len(bodies), width):
             await asyncio.gather(*(self._services.queue.send(body) for body in bodies[start : start + width]))
-            self._sent()
             self._sent()
 
     async def _park(self, run: Run, turn: Turn, record: NodeRecord) -> None:
