@@ -34,8 +34,9 @@ class Shrinker:
             if self._attempt(self.best.plan, less):
                 self._story = less
                 self.without.append(name)
-        for plan in (replace(self.best.plan, lag_s=0.0), replace(self.best.plan, skew_s=0.0)):
-            self._attempt(replace(self.best.plan, lag_s=plan.lag_s, skew_s=plan.skew_s), self._story)
+        for less in ("lag_s", "skew_s", "storm_s"):
+            if getattr(self.best.plan, less):
+                self._attempt(replace(self.best.plan, **{less: 0.0}), self._story)
         fewest(self.best.plan.single, lambda part: self._attempt(self._with(part), self._story))
         return self.best
 

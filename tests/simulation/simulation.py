@@ -100,7 +100,10 @@ async def _is_over(world: World) -> bool:
 async def _live(world: World) -> tuple[float, int]:
     world.start()
     while not await _is_over(world):
-        if world.now > max(world.last_fault_s, world.plan.storm_s) + PATIENCE_S or world.history.defects:
+        if (
+            world.now > max(world.last_fault_s, world.plan.storm_s, world.story.late_s) + PATIENCE_S
+            or world.history.defects
+        ):
             break
     seconds, calls = world.now, world.calls_until_over or world.calls
     world.found = violations(world)

@@ -19,18 +19,23 @@ from flowcraft.engine.plan import Plan
 Kind = Literal["work", "sleep", "wait"]
 KINDS: Final[tuple[Kind, ...]] = ("work", "sleep", "wait")
 State = Literal["ran", "skipped", "failed", "unreached"]
+Verb = Literal["cancel", "suspend", "start again", "stop a worker"]
+VERBS: Final[tuple[Verb, ...]] = ("cancel", "suspend", "start again", "stop a worker")
 RUN_INPUT: Final = {"amount": 42, "who": {"name": "ada"}}
 DECISION: Final = {"by": "ada"}
 FOREVER: Final = 99
 SECOND_EDITION: Final = 100_000
 """Stories from this seed on have more to tell; those before it stay as they were, because tests name them."""
+THIRD_EDITION: Final = 1_000_000
+"""Stories from this seed on have still more: nodes that never say the same twice, a key that all write, many
+acts, hours without any worker."""
 
 
 @dataclass(frozen=True)
 class Act:
     """What somebody does to the run: ``after_s`` from its start, or ``lasts_s`` later undone."""
 
-    verb: Literal["cancel", "suspend", "start again", "stop a worker"]
+    verb: Verb
     after_s: float
     lasts_s: float = 0.0
 
@@ -61,6 +66,7 @@ class Story:
         deadline_s: Until when it must be over.
         strangers: How many workers of the queue do not know the blueprint.
         indecision: Every decision is made twice, and then otherwise.
+        late_s: How long there is no worker at first.
     """
 
     name: str
@@ -75,6 +81,7 @@ class Story:
     deadline_s: float | None = None
     strangers: int = 0
     indecision: bool = False
+    late_s: float = 0.0
 
     @property
     def widest(self) -> int:
@@ -108,6 +115,8 @@ class _Node:
     kind: Kind = "work"
     document: dict[str, Any] = field(default_factory=dict)
     action: str | None = None
+    fickle: bool = False
+    """Its output is another one each time."""
     before: frozenset[str] = frozenset()
     """Nodes that certainly ran before this one."""
 
@@ -142,13 +151,15 @@ MORE_SHAPES: Final[dict[str, tuple[str, str]]] = {
 
 def draw(seed: int) -> Story:
     """The story of a seed."""
-    return _Author(random.Random(f"story {seed}"), more=seed >= SECOND_EDITION).story()  # noqa: S311
+    edition = 1 + (seed >= SECOND_EDITION) + (seed >= THIRD_EDITION)
+    return _Author(random.Random(f"story {seed}"), edition).story()  # noqa: S311
 
 
 class _Author:
-    def __init__(self, rng: random.Random, *, more: bool) -> None:
+    def __init__(self, rng: random.Random, edition: int) -> None:
         self.rng = rng
-        self.more = more
+        self.more = edition > 1
+        self.newest = edition > 2
         self.shape, edges, any_joins = self._shape()
         pairs = [tuple(pair.split(">")) for pair in edges.split() if ">" in pair]
         ids = dict.fromkeys(node_id for pair in edges.split() for node_id in pair.split(">"))
@@ -194,6 +205,7 @@ class _Author:
             deadline_s=self.rng.choice([1.0, 4.0, 20.0]) if chance() < 0.1 and not story.by_hand else None,
             strangers=1 if chance() < 0.15 else 0,
             indecision=chance() < 0.2,
+            late_s=7200.0 if self.newest and chance() < 0.03 else 0.0,
         )
 
     def _shape(self) -> tuple[str, str, str]:
@@ -211,7 +223,9 @@ class _Author:
         return name, " ".join([*ids, *sorted(pairs)]), any_joins
 
     def _acts(self) -> tuple[Act, ...]:
-        acts = []
+        acts: list[Act] = []
+        if self.newest and self.rng.random() < 0.15:
+            return self._many_acts()
         if self.rng.random() < 0.08:
             acts.append(Act("cancel", self.rng.uniform(0.0, 8.0)))
         if self.rng.random() < 0.15:
@@ -221,6 +235,12 @@ class _Author:
         if self.rng.random() < 0.15:
             acts.append(Act("stop a worker", self.rng.uniform(0.0, 8.0)))
         return tuple(acts)
+
+    def _many_acts(self) -> tuple[Act, ...]:
+        verbs: list[Verb] = self.rng.choices(VERBS, [1, 4, 3, 2], k=self.rng.randint(2, 5))
+        return tuple(
+            Act(verb, self.rng.uniform(0.0, 15.0), self.rng.choice([0.02, 0.5, 5.0])) for verb in verbs
+        )
 
     # ---- one node ----
 
@@ -272,11 +292,14 @@ class _Author:
             params["opaque"] = True
         if self.rng.random() < 0.4:
             params["action"] = node.action = self.rng.choice(["go", "stop"])
-        works = sorted(n for n in node.before if self.nodes[n].kind == "work")
+        works = self._works(node)
         if works:
             params["reads"] = {
                 name: self.told[name].output for name in self.rng.sample(works, min(2, len(works)))
             }
+        if self.newest and self.special and self.rng.random() < 0.1:
+            params["fickle"] = node.fickle = True
+            return self._troubled(node, params, "")
         output = f"{node.id}!" if not certain else f"{node.id}-{digest(value)}"
         return self._troubled(node, params, output)
 
@@ -296,11 +319,16 @@ class _Author:
         elif trouble < 0.19 and self.more:
             params["fails"] = FOREVER
             config.update(fallback="spare", maxRetries=self.rng.choice([1, 2]))
-            output = f"{node.id}~"
+            output, node.fickle = f"{node.id}~", False
         elif trouble < 0.23 and self.more:
             params["stalls"] = 1
             config.update(timeout=60_000, maxRetries=3)
-        return Told("ran", output)
+        return Told("ran", output, not node.fickle)
+
+    def _works(self, node: _Node) -> list[str]:
+        """Nodes before this one that wrote what can be told beforehand."""
+        before = (self.nodes[name] for name in sorted(node.before))
+        return [one.id for one in before if one.kind == "work" and not one.fickle]
 
     def _wait(self, node: _Node) -> Told:
         if self.rng.random() < 0.15:
@@ -350,9 +378,11 @@ class _Author:
             edge.action = self.rng.choice(["go", "stop"])
         if node.kind != "work" or self.rng.random() >= 0.3:
             return
-        known = sorted(n for n in node.before if self.nodes[n].kind == "work")
+        known = self._works(node)
         options: list[tuple[str, bool]] = [("amount > 10", True), ("amount > 100", False)]
-        if told.state == "ran":
+        if told.state == "ran" and not node.fickle:
+            if self.newest:
+                options += [(f"last == '{told.output}'", True)]
             options += [(f"result.output == '{told.output}'", True), ("result.output == ''", False)]
             options += [(f"k_{node.id} == '{told.output}'", True)]
         for name in known[:2]:

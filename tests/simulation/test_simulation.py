@@ -58,12 +58,23 @@ def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> 
         pytest.param(58, Plan(lag_s=0.25), id="a decision was not seen by its own signal"),
         pytest.param(186, Plan(lag_s=0.25), id="an input was not seen"),
         pytest.param(290, Plan(lag_s=0.25), id="a terminal's output was not seen"),
-        pytest.param(42, storm(42), id="give-backs forgot the crashes before them"),
         pytest.param(
             SECOND_EDITION + 3,
             Plan(single=(At(8, "not done"),)),
             id="a repeated start of a pinned run was not signalled",
         ),
+        pytest.param(
+            1_000_153,
+            storm(1_000_153),
+            id="reconciliation sent the start message of a run without workers in every pass",
+        ),
+        pytest.param(1_001_640, Plan(), id="messages hidden for long went by what was remembered of the run"),
+        pytest.param(
+            2_004_840,
+            Plan(single=(At(54, "visibility runs out"),)),
+            id="siblings signalled again were not looked at first",
+        ),
+        pytest.param(100_062, Plan(), id="a drain that cut a claim short left it"),
         pytest.param(200_086, Plan(), id="a drain that cut a discharge short left its claim"),
     ],
 )

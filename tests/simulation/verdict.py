@@ -11,11 +11,20 @@ from tests.simulation.world import RUN, World
 
 from flowcraft.distributed.message import Message
 from flowcraft.engine.plan import Plan
+from flowcraft.engine.resolution import Join, join_state
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import TERMINAL_STATUSES
 
 PROMPT_S: Final = 600.0
 """Without faults a run is over by then: nobody waits for a message that was given back for long."""
+
+
+HARMLESS: Final = frozenset({"message twice", "visibility runs out", "hints lost", "message lost"})
+"""Faults after which no node runs twice."""
+AFTERWARDS_S: Final = 60.0
+"""So long after the end of a run no node may begin: workers remember a status for a few seconds only."""
+BACKLOG: Final = 16
+"""Messages that reconciliation may send in the hours without any worker: fewer and fewer."""
 
 
 def final_header(world: World) -> dict[str, object]:
@@ -45,6 +54,8 @@ def settled(world: World) -> bool:
         return False
     if over:
         return True
+    if world.reconciled and world.story.deadline_s is not None:
+        return False  # whatever waits: the reconciler ends it
     waits = world.story.status == "awaiting" and header.get("status") in _waiting(world)
     return waits and not list(_listing(world))
 
@@ -56,11 +67,21 @@ def _waiting(world: World) -> set[str]:
 
 def violations(world: World) -> list[str]:
     """Everything that is not as it must be; empty if all is well."""
-    checks = (_defects, _end, _once, _records, _output, _leftovers)
-    found = [told for check in checks for told in check(world)]
+    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _leftovers]
+    if not world.plan.storm_s:
+        checks += [_poison]
+    if _harmless(world):
+        checks += [_twice, _afterwards]
     if world.plan.calm:
-        found += _calm(world)
-    return found
+        checks += [_calm]
+    if world.story.late_s:
+        checks += [_backlog]
+    return [told for check in checks for told in check(world)]
+
+
+def _harmless(world: World) -> bool:
+    """Nothing happened after which a node may rightly run twice: no crash, no claim lost, no store away."""
+    return not world.plan.storm_s and all(at.fault in HARMLESS for at in world.struck)
 
 
 def _defects(world: World) -> Iterator[str]:
@@ -152,22 +173,84 @@ def _leftovers(world: World) -> Iterator[str]:
         yield f"not over after {world.now:.0f} s; messages: {bodies}; records: {_states(world)}"
     elif world.plan.calm and (held := sorted(key for _, key in world.coordination.held_claims())):
         yield f"claims are left on {held}"
-    if world.queue.poison is not None and world.plan.calm and not world.story.kills:
-        yield f"poison: {world.queue.poison.sent}"
 
 
 def _states(world: World) -> str:
     return ", ".join(f"{key}={record.status}" for key, record in final_records(world).items())
 
 
+def _poison(world: World) -> Iterator[str]:
+    """One fault or two make no poison."""
+    if world.queue.poison is not None and not world.story.kills:
+        yield f"poison: {world.queue.poison.sent}"
+
+
+def _twice(world: World) -> Iterator[str]:
+    """A node runs twice only after a crash, or after what keeps nodes from it was lost."""
+    if world.story.kills or any(act.verb == "stop a worker" for act in world.story.acts):
+        return
+    count = Counter((began.key, began.attempt) for began in world.began)
+    twice = [f"{key} attempt {attempt}" for (key, attempt), times in count.items() if times > 1]
+    if twice:
+        yield f"executed twice without reason: {twice}"
+
+
+def _afterwards(world: World) -> Iterator[str]:
+    header = world.facts.headers.get(RUN)
+    versions = header.items["header"] if header else []
+    ends = [one.at for one in versions if one.value["status"] in TERMINAL_STATUSES]
+    late = [began.key for began in world.began if ends and began.at_s > ends[0] + AFTERWARDS_S]
+    if late:
+        yield f"began long after the end of the run: {late}"
+
+
+def _backlog(world: World) -> Iterator[str]:
+    sent = [(at, body) for at, body in world.queue.sent_at if at < world.story.late_s]
+    if len(sent) > BACKLOG:
+        yield f"{len(sent)} messages were sent while there was no worker"
+
+
+def _order(world: World) -> Iterator[str]:
+    """A record appears when the records before it let it: ready joins run, dead ones are skipped."""
+    plan, run = Plan.of(world.story.blueprint), world.facts.partition(RUN)
+    resolved = {name[2:]: versions[-1] for name, versions in run.items.items() if name.startswith("n:")}
+    for key, last in resolved.items():
+        first, node = run.items[f"n:{key}"][0].number, plan.nodes[key]
+        skipped = last.value["status"] == "skipped"
+        states = {
+            str(position): position in one.value.get("taken", ())
+            for position in node.incoming
+            if (one := resolved.get(plan.edges[position].source)) is not None
+            and one.number <= first
+            and one.value["status"] in ("completed", "skipped")
+        }
+        state = (
+            join_state(states, len(node.incoming), any_join=node.any_join) if node.incoming else Join.READY
+        )
+        if state is not (Join.DEAD if skipped else Join.READY):
+            yield f"node {key} was {last.value['status']} while its edges were {state.value}: {states}"
+
+
+def _inputs(world: World) -> Iterator[str]:
+    """What a node was given is what the nodes before it gave, as it is recorded."""
+    plan, records = Plan.of(world.story.blueprint), final_records(world)
+    for began in world.began:
+        node = plan.nodes[began.key]
+        if node.definition.inputs is not None or not node.incoming:
+            continue
+        sources = dict.fromkeys(plan.edges[position].source for position in node.incoming)
+        outputs = {key: records[key].output for key in sources if key in records}
+        given = began.input
+        if any(given == output for output in outputs.values()):
+            continue
+        if not isinstance(given, dict) or any(outputs.get(key) != value for key, value in given.items()):
+            yield f"node {began.key} was given {given!r}, and recorded is {outputs!r}"
+
+
 def _calm(world: World) -> Iterator[str]:
-    """Without faults nothing is done twice, and nobody else is needed."""
+    """Without faults no signal is sent twice."""
     if world.story.kills:
         return
-    drained = any(act.verb == "stop a worker" for act in world.story.acts)
-    twice = [f"{key} attempt {attempt}" for (key, attempt), n in world.executions.items() if n > 1]
-    if twice and not drained:
-        yield f"executed twice without a fault: {twice}"
     sent = Counter((message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent))
     more = sum(act.verb in ("suspend", "stop a worker") for act in world.story.acts)
     again = sum(act.verb == "start again" for act in world.story.acts) + world.story.indecision

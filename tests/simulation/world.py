@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from tests.simulation.faults import AWAY_S, CALL_FAULTS, FROZEN_S, At, CallFault, Plan, WorldFault
@@ -33,6 +32,8 @@ from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PortE
 T = TypeVar("T")
 QUEUE: Final = "orders"
 RUN: Final = "run-1"
+SLOWEST_S: Final = 4.0
+"""Half a call takes no longer: clients give up on what takes longer, and that is a fault of its own."""
 RECONCILE_S: Final = 60.0
 SETTINGS: Final = WorkerSettings(
     concurrency=4, visibility_timeout_s=30.0, pause_delay_s=1800.0, unknown_delay_s=5.0, drain_s=3.0
@@ -40,6 +41,16 @@ SETTINGS: Final = WorkerSettings(
 PATIENT: Final = replace(SETTINGS, max_deliveries=15)
 """For storms in which no node is to be taken for one that kills its workers."""
 EVALUATOR: Final = ExpressionEvaluator()
+
+
+@dataclass(frozen=True)
+class Began:
+    """A node's code began to run."""
+
+    at_s: float
+    key: str
+    attempt: int
+    input: Any
 
 
 class ProcessClock(VirtualClock):
@@ -148,7 +159,7 @@ class World:
         self.facts = FactServer(clock, self.rng, lag_s=plan.lag_s)
         self.coordination = CoordinationServer(clock, self.rng)
         self.pace = self.rng.choice([0.0, 0.002, 0.02, 0.2])
-        self.executions: Counter[tuple[str, int]] = Counter()
+        self.began: list[Began] = []
         self.misread: list[str] = []
         self.repairs = 0
         self.calls = 0
@@ -185,7 +196,8 @@ class World:
         """How long half a call takes: mostly little, sometimes long."""
         if self.pace == 0.0:
             return 0.0
-        return self.rng.expovariate(1.0) * self.pace * (20.0 if self.rng.random() < 0.02 else 1.0)
+        slow = 20.0 if self.rng.random() < 0.02 else 1.0
+        return min(self.rng.expovariate(1.0) * self.pace * slow, SLOWEST_S)
 
     def strike(self, process: Process) -> tuple[int, CallFault | WorldFault | None]:
         """Count a call; what happens to it. What happens to the services happens here."""
@@ -251,9 +263,9 @@ class World:
     def start(self) -> None:
         """Bring everything to life."""
         for _ in range(self.rng.choice([1, 2, 2, 3])):
-            self._spawn(self._work())
+            self._spawn(self._work(self.story.late_s))
         for _ in range(self.story.strangers):
-            self._spawn(self._work(stranger=True))
+            self._spawn(self._work(self.story.late_s, stranger=True))
         if self.reconciled:
             self._spawn(self._reconcile())
         client = Client(**Process(self, "client", mortal=False).ports())
@@ -442,6 +454,7 @@ async def _spare_node(ctx: NodeContext) -> NodeResult:
     """Stands in for a node that fails."""
     output = f"{ctx.node_key}~"
     await ctx.context.set(f"k_{ctx.node_key}", output)
+    await ctx.context.set("last", output)
     return NodeResult(output, ctx.params.get("action"))
 
 
@@ -449,7 +462,8 @@ async def _work_node(ctx: NodeContext) -> NodeResult:
     """What every node of a story does, as its parameters say."""
     process: Process = ctx.dependencies["process"]
     world, params = process.world, ctx.params
-    world.executions[ctx.node_key, ctx.attempt] += 1
+    number = len(world.began) + 1
+    world.began.append(Began(world.now, ctx.node_key, ctx.attempt, ctx.input))
     world.history.add(process.name, f"executes {ctx.node_key}, attempt {ctx.attempt}, input {ctx.input}")
     if params.get("kills"):
         process.crash()
@@ -461,5 +475,8 @@ async def _work_node(ctx: NodeContext) -> NodeResult:
     if ctx.attempt <= params.get("fails", 0):
         raise RuntimeError("as the story says")
     output = f"{ctx.node_key}!" if params.get("opaque") else f"{ctx.node_key}-{digest(ctx.input)}"
+    if params.get("fickle"):
+        output = f"{ctx.node_key}?{number}"
     await ctx.context.set(f"k_{ctx.node_key}", output)
+    await ctx.context.set("last", output)
     return NodeResult(output, params.get("action"))

@@ -42,6 +42,7 @@ class QueueServer:
     messages: dict[int, Held] = field(default_factory=dict)
     poison: QueueServer | None = None
     sent: list[str] = field(default_factory=list)
+    sent_at: list[tuple[float, str]] = field(default_factory=list)
     changed: Callable[[], None] = lambda: None
     _numbers: int = 0
 
@@ -67,6 +68,7 @@ class QueueServer:
     def send(self, body: str, delay_s: float = 0.0) -> None:
         check_size(body)
         self.sent.append(body)
+        self.sent_at.append((self.clock.monotonic(), body))
         self.insert(body, delay_s)
 
     def insert(self, body: str, delay_s: float = 0.0) -> None:

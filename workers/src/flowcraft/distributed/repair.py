@@ -137,7 +137,7 @@ async def _start_again(ports: Ports, stored: Stored) -> Repair:
     try:  # noted, so that a run that nobody takes is signalled less and less often
         await ports.facts.replace_header(stored, headers.repaired(document, 0, ports.clock.now()))
     except PreconditionFailedError:
-        pass  # somebody pinned it just now
+        return Repair(signalled=1)  # somebody pinned it just now
     return Repair(signalled=1)
 
 
