@@ -73,7 +73,7 @@ def test_a_wrong_manifest(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["-f", "nowhere.yaml", "--app", "shop.flows:app"], "nowhere.yaml cannot be read"),
+        (["-f", "nowhere.yaml", "--app", "shop.flows:app"], "nowhere.yaml: No such file"),
         (["-f", "shop/flows.py", "--app", "shop.flows:app"], "not YAML"),
         (["-f", "pool.yaml", "--app", "shop.flows:app"], "no WorkflowRun in pool.yaml"),
         (["-f", "run.yaml"], "name the application: --app"),

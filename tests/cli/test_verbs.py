@@ -195,8 +195,9 @@ def test_a_blueprint_is_drawn_and_linted(shop: Command) -> None:
     assert '"charge"' in drawn.out
     assert (clean.code, clean.out) == (0, "")
     assert broken.code == 1
-    assert broken.out.startswith("broken.json: error: INVALID_EDGE_TARGET: ")
+    assert broken.out.startswith("broken.json:1:91: error: INVALID_EDGE_TARGET: ")
     assert as_data.data[0]["edge"] == ["a", "b"]
+    assert (as_data.data[0]["line"], as_data.data[0]["column"]) == (1, 91)
 
 
 def test_a_manifest_is_linted_by_the_blueprint_that_it_names(shop: Command) -> None:
@@ -209,6 +210,55 @@ def test_a_manifest_is_linted_by_the_blueprint_that_it_names(shop: Command) -> N
     assert found.error_line == "1 blueprint(s) looked at, 1 error(s), 0 warning(s)"
     assert alone.code == 0
     assert "run.yaml: no blueprint to look at; one that is named needs --app" in alone.err
+
+
+def test_a_decision_on_a_node_that_is_not_there_is_told(shop: Command) -> None:
+    misspelt = changed(shop, decisions=[{"nodeKey": "aprove", "action": "approved"}])
+    linted = shop("lint", misspelt, "--app", "shop.flows:app")
+    started = shop("run", "-f", misspelt, "--app", "shop.flows:app")
+
+    told = "blueprint order has no node 'aprove'; did you mean 'approve'?"
+    assert linted.code == 1
+    line = 1 + (shop.folder / misspelt).read_text().splitlines().index("  - action: approved")
+    assert linted.out == f"changed.yaml:{line + 1}:14: order-1001: error: UNKNOWN_DECISION: {told}\n"
+    assert started.code == 2
+    assert started.error_line.endswith(f"order-1001: spec.decisions: {told}")
+
+
+def test_deciding_on_a_node_that_is_not_there_is_told(waiting: Command) -> None:
+    told = waiting("decide", "order-1003", "aprove", "--action", "approved")
+    other = waiting("decide", "order-1003", "ship")
+
+    assert (told.code, other.code) == (2, 2)
+    assert told.error_line.endswith("blueprint order has no node 'aprove'; did you mean 'approve'?")
+    assert other.error_line.endswith(
+        "node ship of blueprint order does not wait for a decision; nodes that wait are approve"
+    )
+
+
+def test_mistakes_in_yaml_are_told_with_line_and_column(shop: Command) -> None:
+    (shop.folder / "order.yaml").write_text(
+        "id: order\n"
+        "nodes:\n"
+        "- {id: charge, uses: charge, config: {retries: 3}}\n"
+        "- id: ship\n"
+        "  uses: shipp\n"
+        "edges:\n"
+        "- source: charge\n"
+        "  target: ship\n"
+        "  condition: result.output.paid === 1\n"
+        "  condition: result.output.paid = 1\n"
+    )
+    (shop.folder / "shape.yaml").write_text("id: a\nnodes:\n- {id: x, uses: y}\n- {id: z}\n")
+    found = shop("lint", "order.yaml", "shape.yaml", "--app", "shop.flows:app").out.splitlines()
+
+    assert [line.split(": ")[:3] for line in found] == [
+        ["order.yaml:10:3", "warning", "REPEATED_KEY"],
+        ["order.yaml:4:3", "error", "MISSING_NODE_IMPLEMENTATION"],
+        ["order.yaml:10:33", "error", "INVALID_CONDITION"],
+        ["order.yaml:3:48", "warning", "MISSPELT_FIELD"],
+        ["shape.yaml:4:3", "error", "INVALID_BLUEPRINT"],
+    ]
 
 
 def test_a_file_that_is_not_there_is_told(shop: Command) -> None:

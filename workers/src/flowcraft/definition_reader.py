@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition
 from flowcraft.errors import BlueprintError
 
+T = TypeVar("T")
 MAX_NODES: Final = 20_000
 MAX_EDGES: Final = 100_000
 MAX_ID_BYTES: Final = 255
@@ -38,8 +39,8 @@ class DefinitionReader:
     def blueprint(self) -> Parts:
         """What a blueprint is made of."""
         blueprint_id = self._identifier("id", frozenset())
-        nodes = tuple(reader.node() for reader in self._objects("nodes", MAX_NODES))
-        edges = tuple(reader.edge() for reader in self._objects("edges", MAX_EDGES))
+        nodes = tuple(self._placed("nodes", DefinitionReader.node, MAX_NODES))
+        edges = tuple(self._placed("edges", DefinitionReader.edge, MAX_EDGES))
         metadata = self._mapping("metadata")
         version = metadata.get("version")
         if version is not None and not (isinstance(version, str) and version.strip()):
@@ -47,6 +48,15 @@ class DefinitionReader:
                 f'{self.where}: metadata.version must be a string such as "1", not {kind_of(version)}'
             )
         return Parts(blueprint_id, nodes, edges, metadata, self.rest)
+
+    def _placed(self, name: str, read: Callable[[DefinitionReader], T], limit: int) -> Iterator[T]:
+        """Read the objects of a list; an error says which one it is about."""
+        for place, reader in enumerate(self._objects(name, limit)):
+            try:
+                yield read(reader)
+            except BlueprintError as error:
+                error.path = (name, place)
+                raise
 
     def node(self) -> NodeDefinition:
         """The object as a node."""

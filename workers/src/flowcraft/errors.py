@@ -14,7 +14,13 @@ class FlowcraftError(Exception):
 
 
 class BlueprintError(FlowcraftError):
-    """A blueprint cannot be read or run; the message says where and what to do."""
+    """A blueprint cannot be read or run; the message says where and what to do.
+
+    Attributes:
+        path: Keys and positions from the blueprint to the part that is wrong, as far as it is known.
+    """
+
+    path: tuple[str | int, ...] = ()
 
 
 class AppError(FlowcraftError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_only_ids, reachable
 from flowcraft.blueprint import Blueprint, NodeDefinition
@@ -12,40 +11,40 @@ from flowcraft.durations import duration_s
 from flowcraft.errors import BlueprintError, EvaluationError
 from flowcraft.evaluator import check_condition, check_transform
 from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
+from flowcraft.linting.fields import misspelt_fields
+from flowcraft.linting.finding import Finding, Path, Severity, Words
+from flowcraft.linting.names import unknown_names
+from flowcraft.linting.reach import dead_ends
 
-Severity = Literal["error", "warning"]
+__all__ = ["Finding", "Severity", "lint", "require_valid"]
+
 MAX_CHAIN: Final = 100
 """Fallbacks of fallbacks that are looked through for a cycle."""
 MAX_TOLD: Final = 20
 """Findings in the text of one error; ``lint`` gives all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One mistake.
-
-    Attributes:
-        code: What kind, for programs.
-        message: What is wrong and what to do, for people.
-        node: The node id it is about; None for an edge or the whole.
-        edge: Source and target of the edge it is about.
-        severity: An ``error`` keeps the blueprint from running.
-    """
-
-    code: str
-    message: str
-    node: str | None = None
-    edge: tuple[str, str] | None = None
-    severity: Severity = "error"
-
-
-def lint(blueprint: Blueprint, registry: Collection[str] | None = None) -> list[Finding]:
+def lint(
+    blueprint: Blueprint, registry: Collection[str] | None = None, *, context_keys: Collection[str] = ()
+) -> list[Finding]:
     """Find a blueprint's mistakes.
 
     Args:
         blueprint: What to look at.
         registry: Names of the implementations there are; None: whether nodes have one is not looked at.
+        context_keys: Context keys known to be written by nodes; what reads nearly one of them is told.
     """
+    findings = _errors(blueprint, registry)
+    findings += unknown_names(blueprint, context_keys)
+    findings += misspelt_fields(blueprint)
+    entries = blueprint.metadata.get("cycleEntryPoints")
+    starts = [*analyze_blueprint(blueprint).start_node_ids, *(entries if isinstance(entries, list) else ())]
+    findings += dead_ends(blueprint, starts)
+    return findings
+
+
+def _errors(blueprint: Blueprint, registry: Collection[str] | None) -> list[Finding]:
+    """What may keep the blueprint from running."""
     analysis = analyze_blueprint(blueprint)
     findings = [*_duplicates(blueprint), *_kinds(blueprint, registry), *_edges(blueprint)]
     findings += _shape(blueprint, analysis)
@@ -59,7 +58,7 @@ def require_valid(blueprint: Blueprint, registry: Collection[str] | None = None)
     Raises:
         BlueprintError: it has some; the message lists them.
     """
-    errors = [finding for finding in lint(blueprint, registry) if finding.severity == "error"]
+    errors = [finding for finding in _errors(blueprint, registry) if finding.severity == "error"]
     if errors:
         told = "; ".join(f"{finding.code}: {finding.message}" for finding in errors[:MAX_TOLD])
         more = f"; and {len(errors) - MAX_TOLD} more" if len(errors) > MAX_TOLD else ""
@@ -69,12 +68,11 @@ def require_valid(blueprint: Blueprint, registry: Collection[str] | None = None)
 def _duplicates(blueprint: Blueprint) -> Iterator[Finding]:
     seen: set[str] = set()
     told: set[str] = set()
-    for node in blueprint.nodes:
+    for place, node in enumerate(blueprint.nodes):
         if node.id in seen and node.id not in told:
             told.add(node.id)
-            yield Finding(
-                "DUPLICATE_NODE_ID", f"several nodes have the id {node.id!r}; rename all but one", node.id
-            )
+            message = f"several nodes have the id {node.id!r}; rename all but one"
+            yield Finding("DUPLICATE_NODE_ID", message, node.id, path=("nodes", place, "id"))
         seen.add(node.id)
 
 
@@ -98,33 +96,40 @@ def _kinds(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[F
 
 def _edges(blueprint: Blueprint) -> Iterator[Finding]:
     ids = blueprint.node_ids
+    words = Words(ids)
     seen: set[tuple[str, str, str | None, str | None]] = set()
-    for edge in blueprint.edges:
+    for place, edge in enumerate(blueprint.edges):
         ends = (edge.source, edge.target)
         if edge.source not in ids:
             message = f"edge {edge.source} -> {edge.target} leaves {edge.source!r}, but there is no such node"
-            yield Finding("INVALID_EDGE_SOURCE", message, edge=ends)
+            message += words.hint(edge.source)
+            yield Finding("INVALID_EDGE_SOURCE", message, edge=ends, path=("edges", place, "source"))
         if edge.target not in ids:
             message = f"edge {edge.source} -> {edge.target} enters {edge.target!r}, but there is no such node"
-            yield Finding("INVALID_EDGE_TARGET", message, edge=ends)
+            message += words.hint(edge.target)
+            yield Finding("INVALID_EDGE_TARGET", message, edge=ends, path=("edges", place, "target"))
         same = (*ends, edge.action, edge.condition)
         if same in seen:
             message = f"edge {edge.source} -> {edge.target} is there twice with the same action and condition"
-            yield Finding("DUPLICATE_EDGE", message, edge=ends, severity="warning")
+            path: Path = ("edges", place)
+            yield Finding("DUPLICATE_EDGE", message, edge=ends, severity="warning", path=path)
         seen.add(same)
-        yield from _expression(edge.condition, "INVALID_CONDITION", check_condition, ends)
-        yield from _expression(edge.transform, "INVALID_TRANSFORM", check_transform, ends)
+        if edge.condition is not None:
+            path = ("edges", place, "condition")
+            yield from _expression(edge.condition, "INVALID_CONDITION", check_condition, ends, path)
+        if edge.transform is not None:
+            path = ("edges", place, "transform")
+            yield from _expression(edge.transform, "INVALID_TRANSFORM", check_transform, ends, path)
 
 
 def _expression(
-    expression: str | None, code: str, check: Callable[[str], None], ends: tuple[str, str]
+    expression: str, code: str, check: Callable[[str], None], ends: tuple[str, str], path: Path
 ) -> Iterator[Finding]:
-    if expression is None:
-        return
     try:
         check(expression)
     except EvaluationError as error:
-        yield Finding(code, f"edge {ends[0]} -> {ends[1]}: {error}", edge=ends)
+        message = f"edge {ends[0]} -> {ends[1]}: {error}"
+        yield Finding(code, message, edge=ends, path=path, character=error.position)
 
 
 def _shape(blueprint: Blueprint, analysis: BlueprintAnalysis) -> Iterator[Finding]:

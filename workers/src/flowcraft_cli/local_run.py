@@ -15,6 +15,7 @@ from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.verbs import RefusedError
 from flowcraft.distributed.worker import Worker
 from flowcraft.linter import require_valid
+from flowcraft.linting.decisions import unknown_decision
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_cli.backend import Backend
 from flowcraft_cli.blueprints import named
@@ -78,7 +79,7 @@ def prepare(manifests: Sequence[WorkflowRun], app: App, run_id: str | None) -> l
         run_id: The run's id, or the beginning of each run's id where there are several manifests.
 
     Raises:
-        UsageError: a blueprint is not known here, or is kept in a cluster.
+        UsageError: a blueprint is not known here, or is kept in a cluster, or a decision answers no node.
         BlueprintError: a blueprint given inline has mistakes.
     """
     runs = []
@@ -86,7 +87,11 @@ def prepare(manifests: Sequence[WorkflowRun], app: App, run_id: str | None) -> l
         own_id = str(uuid.uuid4()) if run_id is None else run_id
         if run_id is not None and len(manifests) > 1:
             own_id = f"{run_id}-{manifest.metadata.name}"
-        runs.append(LocalRun(manifest, _blueprint(manifest, app), own_id))
+        blueprint = _blueprint(manifest, app)
+        for decision in manifest.spec.decisions:
+            if told := unknown_decision(blueprint, decision.node_key):
+                raise UsageError(f"{manifest.metadata.name}: spec.decisions: {told}")
+        runs.append(LocalRun(manifest, blueprint, own_id))
     return runs
 
 

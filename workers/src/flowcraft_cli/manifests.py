@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,24 +38,11 @@ def read_runs(files: Sequence[Path]) -> list[WorkflowRun]:
 
 
 def _documents(file: Path) -> list[Mapping[str, Any]]:
-    import yaml
+    from flowcraft_cli.blueprints import read_mappings
 
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        ) from None
-    try:
-        found = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{file}{place}: not YAML: {getattr(error, 'problem', None) or error}") from None
     documents: list[Mapping[str, Any]] = []
-    for document in found:
-        if not isinstance(document, Mapping):
-            raise UsageError(f"{file}: a manifest is an object with apiVersion, kind, metadata and spec")
+    for found in read_mappings(file, "a manifest is an object with apiVersion, kind, metadata and spec"):
+        document = found.value
         items = document.get("items") if document.get("kind") == "List" else None
         documents.extend(items if isinstance(items, list) else [document])
     return documents

@@ -10,7 +10,7 @@ import typer
 from flowcraft_cli import options
 from flowcraft_cli.commands.start import parse_json
 from flowcraft_cli.settings import Settings
-from flowcraft_cli.usage import OK, note
+from flowcraft_cli.usage import OK, UsageError, note
 
 EXAMPLES = (
     "flowcraft decide order-1003 approve --action approved",
@@ -53,8 +53,11 @@ def decide(  # noqa: PLR0917  each is an option
 async def _decide(
     settings: Settings, place: tuple[str, str], answer: tuple[str | None, Any], form: options.OutputFormat
 ) -> int:
+    from flowcraft.distributed.verbs import RefusedError
+    from flowcraft.linting.decisions import unknown_decision
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.finding import find_run
+    from flowcraft_cli.pinned import pinned_blueprint
     from flowcraft_cli.views import RunView, print_runs
 
     run, node_key = place
@@ -62,7 +65,13 @@ async def _decide(
     async with open_backend(settings) as backend:
         client = backend.client
         header = await find_run(client, run, to_change=True)
-        await client.decide(header["id"], node_key, action=action, output=value)
+        try:
+            await client.decide(header["id"], node_key, action=action, output=value)
+        except RefusedError:
+            blueprint = await pinned_blueprint(backend, header)
+            if blueprint is not None and (told := unknown_decision(blueprint, node_key)):
+                raise UsageError(told) from None
+            raise
         view = RunView.of(await client.header(header["id"]), backend.clock.now())
     print_runs([view], form, single=True)
     if settings.chosen_backend == "embedded" and not view.phase.is_final:

@@ -58,7 +58,12 @@ def _of_blueprint(settings: Settings, wanted: str, version: str | None) -> str:
     if settings.app and not Path(wanted).is_file():
         *_, place = in_app(load_app(settings.app), wanted, version)
     else:
-        places = [each for each in in_files([Path(wanted)]) if isinstance(each, Place)]
+        places = []
+        for found in in_files([Path(wanted)]):
+            if isinstance(found, Place):
+                places.append(found)
+            elif found.severity == "error":
+                raise UsageError(f"{found.where}: {found.message}")
         if not places:
             raise UsageError(f"{wanted} holds no blueprint")
         place = places[0]
@@ -66,22 +71,19 @@ def _of_blueprint(settings: Settings, wanted: str, version: str | None) -> str:
 
 
 async def _of_run(settings: Settings, wanted: str) -> str:
-    from flowcraft.blueprint import Blueprint
     from flowcraft.diagram import mermaid
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.finding import find_run
+    from flowcraft_cli.pinned import pinned_blueprint
 
     async with open_backend(settings) as backend:
         header = await find_run(backend.client, wanted)
-        snapshot = header.get("blueprint")
-        reference = header.get("blueprintRef")
-        if snapshot is None and reference:
-            snapshot = dict(await backend.facts.read_snapshot(header["id"], reference))
-        if snapshot is None:
+        blueprint = await pinned_blueprint(backend, header)
+        if blueprint is None:
             raise UsageError(f"no worker has started the run {wanted} yet, so its blueprint is not known")
         records = await backend.client.records(header["id"])
     drawn = mermaid(
-        Blueprint.from_dict(snapshot),
+        blueprint,
         statuses={record.node: record.status for record in records.values()},
         taken={position for record in records.values() for position in record.taken},
     )

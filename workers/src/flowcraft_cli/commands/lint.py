@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,8 @@ from flowcraft_cli.usage import OK, RUN_FAILED, UsageError, note
 
 if TYPE_CHECKING:
     from flowcraft.app import App
-    from flowcraft_cli.blueprints import Missing, Place
+    from flowcraft.sources import Position
+    from flowcraft_cli.blueprints import Mistake, Place
 
 EXAMPLES = (
     "flowcraft lint --app shop.flows:app",
@@ -36,8 +37,9 @@ def lint(
     """Find mistakes in blueprints before anything runs.
 
     Looks at the files given, and without files at every blueprint of the application. With an application,
-    nodes without implementation are found too, and manifests that name a blueprint it does not have. Exits
-    with 1 if there is a mistake that keeps a blueprint from running.
+    nodes without implementation are found too, manifests that name a blueprint it does not have, and context
+    keys that its code reads and nobody writes. What stands in a file is told with line and column. Exits with
+    1 if there is a mistake that keeps a blueprint from running.
     """
     from flowcraft.app import load_app
     from flowcraft_cli.blueprints import Place, in_app, in_files
@@ -46,7 +48,7 @@ def lint(
     loaded = load_app(settings.app) if settings.app else None
     if not files and loaded is None:
         raise UsageError("give a file, or an application: --app module:attribute")
-    places: list[Place | Missing] = []
+    places: list[Place | Mistake] = []
     for file in files or ():
         places += (inside := list(in_files([file], loaded)))
         if not inside:
@@ -61,25 +63,51 @@ def lint(
     return RUN_FAILED if errors else OK
 
 
-def _findings(places: list[Place | Missing], app: App | None) -> Iterator[dict[str, Any]]:
-    from flowcraft.linter import Finding
-    from flowcraft.linter import lint as look
-    from flowcraft_cli.blueprints import Missing
+def _findings(places: list[Place | Mistake], app: App | None) -> Iterator[dict[str, Any]]:
+    from flowcraft.linting.context_keys import keys_of, misspelt_keys
+    from flowcraft_cli.blueprints import Place
 
+    code = keys_of(app.registry.values()) if app else []
+    written = {key for each in code for key in each.written}
     for place in places:
-        if isinstance(place, Missing):
-            found: Iterable[Finding] = [Finding("UNKNOWN_BLUEPRINT", place.message)]
+        if isinstance(place, Place):
+            yield from _of_blueprint(place, app, written)
         else:
-            found = look(place.blueprint, app.registry if app else None)
-        for finding in found:
-            yield {
-                "where": place.where,
-                "severity": finding.severity,
-                "code": finding.code,
-                "message": finding.message,
-                "node": finding.node,
-                "edge": list(finding.edge) if finding.edge else None,
-            }
+            yield _row(place.where, place.severity, place.code, place.message, position=place.position)
+    if app is not None:
+        ids = {node for place in places if isinstance(place, Place) for node in place.blueprint.node_ids}
+        for finding in misspelt_keys(code, ids):
+            yield _row(app.name, finding.severity, finding.code, finding.message)
+
+
+def _of_blueprint(place: Place, app: App | None, written: set[str]) -> Iterator[dict[str, Any]]:
+    from flowcraft.linter import lint as look
+    from flowcraft.linting.finding import Paths
+
+    paths = Paths(place.blueprint)
+    for finding in look(place.blueprint, app.registry if app else None, context_keys=written):
+        position, document = None, place.document
+        if document is not None:
+            path = (*place.path, *paths.of(finding))
+            at = finding.character
+            position = document.position(path) if at is None else document.inside(path, at)
+        row = _row(place.where, finding.severity, finding.code, finding.message, position=position)
+        yield {**row, "node": finding.node, "edge": list(finding.edge) if finding.edge else None}
+
+
+def _row(
+    where: str, severity: str, code: str, message: str, *, position: Position | None = None
+) -> dict[str, Any]:
+    return {
+        "where": where,
+        "line": position.line if position else None,
+        "column": position.column if position else None,
+        "severity": severity,
+        "code": code,
+        "message": message,
+        "node": None,
+        "edge": None,
+    }
 
 
 def _print(found: list[dict[str, Any]], output: options.OutputFormat) -> None:
@@ -89,4 +117,6 @@ def _print(found: list[dict[str, Any]], output: options.OutputFormat) -> None:
         print_data(found, output)
         return
     for each in found:
-        put(f"{each['where']}: {each['severity']}: {each['code']}: {each['message']}")
+        file, colon, rest = each["where"].partition(": ")
+        place = f":{each['line']}:{each['column']}" if each["line"] else ""
+        put(f"{file}{place}{colon}{rest}: {each['severity']}: {each['code']}: {each['message']}")

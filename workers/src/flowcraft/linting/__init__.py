@@ -1,0 +1,1 @@
+"""What the linter looks at, one module for each kind of mistake."""

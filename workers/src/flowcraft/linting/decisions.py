@@ -1,0 +1,29 @@
+"""Decisions that are given to nodes which no run of a blueprint has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.engine.keys import NodeKey
+from flowcraft.linting.finding import Words
+
+DECIDED: Final = frozenset({"wait", "webhook"})
+"""Kinds of nodes that a decision answers."""
+
+
+def unknown_decision(blueprint: Blueprint, node_key: str) -> str | None:
+    """What is wrong with a decision on this node key; None if a run of the blueprint may wait there.
+
+    What a node gives at run time is not known before, so a decision on a child is taken as it is.
+    """
+    key = NodeKey.parse(node_key)
+    waiting = [node.id for node in blueprint.nodes if node.uses in DECIDED]
+    if key.child is not None or key.node in waiting:
+        return None
+    node_id = key.node
+    told = f"; nodes that wait are {', '.join(waiting)}" if 0 < len(waiting) <= 10 else ""
+    if node_id in blueprint.node_ids:
+        return f"node {node_id} of blueprint {blueprint.id} does not wait for a decision{told}"
+    hint = Words(waiting or blueprint.node_ids).hint(node_id)
+    return f"blueprint {blueprint.id} has no node {node_id!r}{hint or told}"

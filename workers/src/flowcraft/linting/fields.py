@@ -1,0 +1,68 @@
+"""Fields of the JSON that nothing reads, and that look like ones which are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.linting.finding import Finding, Path, Words
+
+NODE_FIELDS: Final = ("id", "uses", "params", "inputs", "config")
+CONFIG_FIELDS: Final = ("maxRetries", "retryDelay", "timeout", "fallback", "joinStrategy")
+EDGE_FIELDS: Final = ("source", "target", "action", "condition", "transform")
+BLUEPRINT_FIELDS: Final = ("id", "nodes", "edges", "metadata")
+_MEANT: Final[Mapping[str, str]] = {
+    "retries": "maxRetries",
+    "retry": "maxRetries",
+    "join": "joinStrategy",
+    "when": "condition",
+    "if": "condition",
+    "from": "source",
+    "to": "target",
+    "type": "uses",
+}
+"""What other tools call a field, by what it is called here."""
+
+
+def misspelt_fields(blueprint: Blueprint) -> Iterator[Finding]:
+    """Fields that were probably meant to be others; free ones are allowed and kept."""
+    yield from _unread(blueprint.extra, BLUEPRINT_FIELDS, (), "the blueprint")
+    for place, node in enumerate(blueprint.nodes):
+        if node.extra:
+            where = f"node {node.id}"
+            yield from _unread(node.extra, NODE_FIELDS, ("nodes", place), where, node.id)
+            for name in CONFIG_FIELDS:
+                if name in node.extra:
+                    message = f"{where}: {name!r} is read in `config` alone; move it there"
+                    yield _finding(message, ("nodes", place, name), node.id)
+        if node.config.extra:
+            path: Path = ("nodes", place, "config")
+            yield from _unread(node.config.extra, CONFIG_FIELDS, path, f"node {node.id}: config", node.id)
+    for place, edge in enumerate(blueprint.edges):
+        if edge.extra:
+            where = f"edge {edge.source} -> {edge.target}"
+            for finding in _unread(edge.extra, EDGE_FIELDS, ("edges", place), where):
+                yield Finding(
+                    finding.code,
+                    finding.message,
+                    edge=(edge.source, edge.target),
+                    severity="warning",
+                    path=finding.path,
+                )
+
+
+def _unread(
+    extra: Mapping[str, Any], known: Collection[str], path: Path, where: str, node: str | None = None
+) -> Iterator[Finding]:
+    for name in extra:
+        if name.startswith("_"):
+            continue  # the original's own, such as _sourceLocation
+        meant = _MEANT.get(name) or Words(known).meant(name)
+        if meant in known:
+            message = f"{where}: nothing reads {name!r}; did you mean {meant!r}?"
+            yield _finding(message, (*path, name), node)
+
+
+def _finding(message: str, path: Path, node: str | None) -> Finding:
+    return Finding("MISSPELT_FIELD", message, node, severity="warning", path=path)

@@ -1,0 +1,164 @@
+"""Names in ``inputs``, conditions and transforms that nothing stands behind.
+
+A name that is missing is null when it is read, as the original has it, so a misspelt one fails nothing: it
+chooses another branch. What can be known before a run is told here, and nothing that may be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
+from flowcraft.errors import EvaluationError
+from flowcraft.evaluator import Expression, compile_expression
+from flowcraft.linting.finding import Finding, Path, Words
+
+RESULT_FIELDS: Final = ("output", "action")
+SCOPE: Final = ("result", "input", "context", "_outputs")
+"""Names that every expression has; conditions have every context key, output and field of the input, too."""
+MAX_STEPS: Final = 200_000
+"""Nodes looked at in search of what comes before what; more is left unsaid."""
+
+
+def unknown_names(blueprint: Blueprint, context_keys: Collection[str] = ()) -> Iterator[Finding]:
+    """Names that are no node, no field of a result, or nearly one of what there is.
+
+    Args:
+        blueprint: What to look at.
+        context_keys: Keys known to be written by nodes.
+    """
+    looker = _Looker(blueprint, context_keys)
+    for place, node in enumerate(blueprint.nodes):
+        if node.inputs is not None:
+            yield from looker.inputs(place, node)
+    for place, edge in enumerate(blueprint.edges):
+        if edge.condition is not None:
+            yield from looker.expression(place, edge, "condition", edge.condition)
+        if edge.transform is not None:
+            yield from looker.expression(place, edge, "transform", edge.transform)
+
+
+Told = tuple[str, str]
+"""Code and message."""
+
+
+class _Looker:
+    def __init__(self, blueprint: Blueprint, context_keys: Collection[str]) -> None:
+        self._ids = blueprint.node_ids
+        self._keys = frozenset(context_keys)
+        self._names = Words(self._ids)
+        self._known = Words(self._ids | self._keys)
+        self._before: dict[str, list[str]] = {}
+        for edge in blueprint.edges:
+            self._before.setdefault(edge.target, []).append(edge.source)
+        self._steps = MAX_STEPS
+
+    def inputs(self, place: int, node: NodeDefinition) -> Iterator[Finding]:
+        """Look at what a node's ``inputs`` name."""
+        single = isinstance(node.inputs, str)
+        sources: Mapping[str, str] = {"": node.inputs} if isinstance(node.inputs, str) else node.inputs or {}
+        for field, source in sources.items():
+            head, *rest = source.split(".")
+            path: Path = ("nodes", place, "inputs") if single else ("nodes", place, "inputs", field)
+            if head == "_outputs" and rest:
+                head = rest[0]
+                if head not in self._ids:
+                    told = f"node {node.id}: inputs name the output of {head!r}, but there is no such node"
+                    yield self._warning("UNKNOWN_OUTPUT", told, head, node.id, path)
+                    continue
+            if head in self._ids:
+                if not self._comes_before(head, node.id, or_is=False):
+                    told = (
+                        f"node {node.id}: inputs name {head!r}, which never runs before it, so it gets null"
+                    )
+                    yield self._plain("OUTPUT_NOT_BEFORE", told, node.id, path)
+            elif head not in self._keys and self._known.meant(head):
+                told = f"node {node.id}: inputs name {head!r}, which is no node"
+                yield self._warning("MISSPELT_NAME", told, head, node.id, path)
+
+    def expression(self, place: int, edge: EdgeDefinition, field: str, source: str) -> Iterator[Finding]:
+        """Look at the names of a condition or transform; what cannot be compiled is told elsewhere."""
+        try:
+            expression = compile_expression(source)
+        except EvaluationError:
+            return
+        ends = (edge.source, edge.target)
+        for path in sorted(expression.reads):
+            told = self._told(edge, field, path)
+            if told is not None:
+                code, message = told
+                yield Finding(
+                    code,
+                    f"edge {edge.source} -> {edge.target}: {field}: {message}",
+                    edge=ends,
+                    severity="warning",
+                    path=("edges", place, field),
+                    character=_place(expression, path[0]),
+                )
+
+    def _told(self, edge: EdgeDefinition, field: str, path: tuple[str, ...]) -> Told | None:
+        head, rest = path[0], path[1:]
+        if head in SCOPE:
+            return self._of_scope(edge, head, rest[0]) if rest else None
+        if field == "transform":
+            return (
+                "UNKNOWN_NAME",
+                f"a transform knows {', '.join(SCOPE)}; {head!r} is none of them, so it is null; "
+                f"did you mean 'input.{head}' or 'context.{head}'?",
+            )
+        return self._misspelt(head)
+
+    def _of_scope(self, edge: EdgeDefinition, head: str, name: str) -> Told | None:
+        if head == "result" and name not in RESULT_FIELDS:
+            return (
+                "UNKNOWN_RESULT_FIELD",
+                f"a result has output and action, and no {name!r}, so it is null; "
+                f"did you mean 'result.output.{name}'?",
+            )
+        if head == "_outputs":
+            return self._output(edge, name)
+        return self._misspelt(name) if head == "context" else None
+
+    def _output(self, edge: EdgeDefinition, name: str) -> Told | None:
+        if name not in self._ids:
+            meant = self._names.hint(name)
+            return "UNKNOWN_OUTPUT", f"it reads the output of {name!r}, but there is no such node{meant}"
+        if not self._comes_before(name, edge.source, or_is=True):
+            return "OUTPUT_NOT_BEFORE", f"{name!r} never runs before {edge.source!r} ends, so it is null"
+        return None
+
+    def _misspelt(self, name: str) -> Told | None:
+        if name in self._known or name in SCOPE or not (meant := self._known.meant(name)):
+            return None
+        return "MISSPELT_NAME", f"nothing is known to be called {name!r}; did you mean {meant!r}?"
+
+    def _comes_before(self, name: str, node_id: str, *, or_is: bool) -> bool:
+        """Whether edges lead from one to the other; True where that takes too long to find out."""
+        if or_is and name == node_id:
+            return True
+        if name in self._before.get(node_id, ()):
+            return True
+        seen: set[str] = set()
+        stack = [node_id]
+        while stack and self._steps > 0:
+            for source in self._before.get(stack.pop(), ()):
+                self._steps -= 1
+                if source == name:
+                    return True
+                if source not in seen:
+                    seen.add(source)
+                    stack.append(source)
+        return bool(stack)
+
+    def _warning(self, code: str, told: str, name: str, node: str, path: Path) -> Finding:
+        known = self._names if code == "UNKNOWN_OUTPUT" else self._known
+        return self._plain(code, f"{told}{known.hint(name)}", node, path)
+
+    @staticmethod
+    def _plain(code: str, told: str, node: str, path: Path) -> Finding:
+        return Finding(code, told, node, severity="warning", path=path)
+
+
+def _place(expression: Expression, name: str) -> int | None:
+    return expression.reading.positions.get(name)
