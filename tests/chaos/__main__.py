@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import structlog
-from tests.chaos.azure import chaos
+from tests.chaos import azure, embedded
 
 
 def main() -> int:
@@ -30,6 +30,7 @@ def main() -> int:
         sys.stderr.write(f"{time.monotonic() - started:6.1f} s  {line}\n")
 
     say(f"{given.count} runs on {given.backend}, seed {given.seed}")
+    chaos = {"azure": azure.chaos, "embedded": embedded.chaos}[given.backend]
     findings, counts = asyncio.run(chaos(given.count, given.seed, say, given.logs))
     out = [
         f"chaos: {given.backend}, {given.count} runs, seed {given.seed}, {time.monotonic() - started:.0f} s"

@@ -10,39 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from tests.azure.cuttable import Cuttable
 from tests.chaos.audit import Audit, Findings, oracle
-from tests.chaos.drive import Drive, drawn
-from tests.chaos.fleet import Fleet
+from tests.chaos.drive import Drive, drawn, through
+from tests.chaos.fleet import ENVIRONMENT, QUEUE, WORKERS, Fleet
 from tests.chaos.programs import LOG_VARIABLE
 from tests.chaos.servers import Servers
-from tests.chaos.storm import Storm
+from tests.chaos.storm import Lines, ServerStorm
 from tests.chaos.weather import Proxy
 from tests.emulators.stand_ins import COSMOS_KEY
 
 from flowcraft.distributed.client import Client
 from flowcraft_azure import AzureBackend, AzureSettings, CosmosDbContext, open_azure, provision
 from flowcraft_azure.connections import cosmos_client
-
-QUEUE: Final = "chaos"
-WORKERS: Final = 3
-VISIBILITY_TIMEOUT_S: Final = 5.0
-CALM_S: Final = 90.0
-"""How long the last runs may take when the weather is clear again."""
-ENVIRONMENT: Final = {
-    "FLOWCRAFT_APP": "tests.chaos.programs:app",
-    "FLOWCRAFT_QUEUE": QUEUE,
-    "FLOWCRAFT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S),
-    "FLOWCRAFT_MAX_DELIVERIES": "100000",  # being killed is not a node's fault here
-    "FLOWCRAFT_RECONCILE_INTERVAL_S": "2",
-    "FLOWCRAFT_STALLED_THRESHOLD_S": "5",
-    "FLOWCRAFT_DRAIN_S": "2",
-    "FLOWCRAFT_LOG_FORMAT": "json",
-}
 
 
 async def chaos(
@@ -56,21 +40,21 @@ async def chaos(
         stack.callback(servers.stop)
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        proxies, line, environment = await _lines(stack, servers, rng, counts)
+        lines, environment = await _lines(stack, servers, rng, counts)
         log = folder / "executions.jsonl"
         settings = AzureSettings.from_environment(servers.connections.environment, QUEUE)
         await provision(settings)
         clear = await stack.enter_async_context(open_azure(settings))
-        through = await stack.enter_async_context(
+        reached = await stack.enter_async_context(
             open_azure(AzureSettings.from_environment({**os.environ, **environment}, QUEUE))
         )
         fleet = Fleet(WORKERS, {**ENVIRONMENT, **environment, LOG_VARIABLE: str(log)}, folder)
         await stack.enter_async_context(fleet)
         pace = random.Random(seed)  # noqa: S311 - a test
-        drive = Drive(drawn(rng, count), pace, _client(through), _client(clear), say)
-        storm = Storm(rng, fleet, servers, proxies, line, counts)
+        drive = Drive(drawn(rng, count), pace, _client(reached), _client(clear), say)
+        storm = ServerStorm(rng, fleet, servers, lines, counts)
         expected = await oracle()
-        await _through_the_storm(drive, storm, say, counts)
+        await through(drive, storm, say)
         audit = Audit(_client(clear), expected, _contexts(settings, stack))
         await _leftovers(audit.findings, clear, servers)
         await drive.close()
@@ -81,25 +65,9 @@ async def chaos(
         return audit.findings, counts
 
 
-async def _through_the_storm(
-    drive: Drive, storm: Storm, say: Callable[[str], None], counts: Counter[str]
-) -> None:
-    over, done = asyncio.Event(), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(drive.look_after(done))
-        raging = group.create_task(storm.rage(over))
-        await drive.start_all()
-        await drive.ended(within_s=10.0)
-        over.set()
-        await raging
-        say(f"the weather is clear; {len(drive.active)} runs under way")
-        await drive.ended(within_s=CALM_S)
-        done.set()
-
-
 async def _lines(
     stack: AsyncExitStack, servers: Servers, rng: random.Random, counts: Counter[str]
-) -> tuple[dict[str, Proxy], Cuttable, dict[str, str]]:
+) -> tuple[Lines, dict[str, str]]:
     """What lies between workers and servers, and the connection strings that lead through it."""
     given = servers.connections
     storage = dict(part.split("=", 1) for part in given.azure_storage_connection_string.split(";") if part)
@@ -112,7 +80,7 @@ async def _lines(
     cosmos_port = urlsplit(given.cosmos_connection_string.split(";")[0].split("=", 1)[1]).port or 0
     proxies["cosmos"] = await stack.enter_async_context(Proxy("cosmos", cosmos_port, rng, counts))
     line = await stack.enter_async_context(Cuttable(urlsplit(given.redis_connection_string).port or 0))
-    return proxies, line, {
+    return Lines(proxies, line), {
         "AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in storage.items()),
         "COSMOS_DB_CONNECTION_STRING": (
             f"AccountEndpoint=http://127.0.0.1:{proxies['cosmos'].port}/;AccountKey={COSMOS_KEY};"

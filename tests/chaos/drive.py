@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from tests.chaos.programs import KINDS, VARIANTS, Kind
+from tests.chaos.storm import Storm
 
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.verbs import RefusedError
@@ -19,6 +20,8 @@ from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
 T = TypeVar("T")
 ACTIVE_AT_ONCE: Final = 40
+CALM_S: Final = 90.0
+"""How long the last runs may take when the weather is clear again."""
 LOOK_EVERY_S: Final = 0.4
 PACE_S: Final = 0.25
 """Between two starts, on average."""
@@ -68,6 +71,8 @@ class Drive:
     Attributes:
         runs: All of them.
         accepted: Those whose start was answered.
+        through: A client in the weather.
+        clear: A client that only looks, with a clear view.
         asked_again: Calls repeated because the answer was an error.
     """
 
@@ -79,13 +84,13 @@ class Drive:
         clear: Client,
         say: Callable[[str], None],
     ) -> None:
-        """Args: runs; their pace; a client in the weather; one that only looks; where to report."""
+        """Args: see above; randomness of the pace; where to report."""
         self._rng = rng
         self.runs = runs
         self.accepted: list[Run] = []
         self.asked_again = 0
-        self._through = through
-        self._clear = clear
+        self.through = through
+        self.clear = clear
         self._say = say
         self._acts: set[asyncio.Task[None]] = set()
         self._deciding: set[tuple[str, str]] = set()
@@ -113,7 +118,7 @@ class Drive:
         while not over.is_set():
             for run in self.active:
                 try:
-                    header = (await self._clear.facts.read_header(run.run_id)) or None
+                    header = (await self.clear.facts.read_header(run.run_id)) or None
                 except PortError:
                     break  # the store is away just now
                 if header is not None:
@@ -147,20 +152,20 @@ class Drive:
                 self._act(self._decide(run, entry["nodeKey"]))
 
     async def _start(self, run: Run) -> str:
-        return await self._through.start_workflow(
+        return await self.through.start_workflow(
             run.kind.blueprint["id"], {"variant": run.variant}, run_id=run.run_id
         )
 
     async def _cancel(self, run: Run) -> None:
         await asyncio.sleep(run.cancel_after_s or 0.0)
         try:
-            await self._insist(lambda: self._through.cancel(run.run_id))
+            await self._insist(lambda: self.through.cancel(run.run_id))
         except RefusedError:
             run.refused = True
 
     async def _decide(self, run: Run, node: str) -> None:
         given = run.decision(node)
-        await self._insist(lambda: self._through.decide(run.run_id, node, **given))
+        await self._insist(lambda: self.through.decide(run.run_id, node, **given))
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         while True:
@@ -178,3 +183,18 @@ class Drive:
         task = asyncio.ensure_future(work)
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
+
+
+async def through(drive: Drive, storm: Storm, say: Callable[[str], None]) -> None:
+    """Start all runs in a storm, calm it soon after the last one, and wait for the ends of all."""
+    over, done = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(drive.look_after(done))
+        raging = group.create_task(storm.rage(over))
+        await drive.start_all()
+        await drive.ended(within_s=10.0)
+        over.set()
+        await raging
+        say(f"the weather is clear; {len(drive.active)} runs under way")
+        await drive.ended(within_s=CALM_S)
+        done.set()

@@ -9,10 +9,23 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 FLOWCRAFT = Path(sys.executable).with_name("flowcraft")
 REPOSITORY = Path(__file__).resolve().parents[2]
+QUEUE: Final = "chaos"
+WORKERS: Final = 3
+VISIBILITY_TIMEOUT_S: Final = 5.0
+ENVIRONMENT: Final = {
+    "FLOWCRAFT_APP": "tests.chaos.programs:app",
+    "FLOWCRAFT_QUEUE": QUEUE,
+    "FLOWCRAFT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S),
+    "FLOWCRAFT_MAX_DELIVERIES": "100000",  # being killed is not a node's fault here
+    "FLOWCRAFT_RECONCILE_INTERVAL_S": "2",
+    "FLOWCRAFT_STALLED_THRESHOLD_S": "5",
+    "FLOWCRAFT_DRAIN_S": "2",
+    "FLOWCRAFT_LOG_FORMAT": "json",
+}
 
 
 class Fleet:

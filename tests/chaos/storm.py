@@ -23,52 +23,46 @@ FREEZE_S: Final = (0.5, 9.0)
 """Shorter and longer than a message's visibility."""
 
 
-class Storm:
-    """Events until it is told to end; each deck of them is complete before one comes again."""
+@dataclasses.dataclass
+class Lines:
+    """What lies between workers and servers."""
 
-    def __init__(
-        self,
-        rng: random.Random,
-        fleet: Fleet,
-        servers: Servers,
-        proxies: dict[str, Proxy],
-        redis_line: Cuttable,
-        counts: Counter[str],
-    ) -> None:
-        self._rng = rng
-        self._fleet = fleet
-        self._servers = servers
-        self._proxies = proxies
-        self._redis_line = redis_line
-        self._counts = counts
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._events: dict[str, Callable[[], Awaitable[None]]] = {
+    proxies: dict[str, Proxy]
+    redis: Cuttable
+
+
+class Storm:
+    """What happens to workers: events until it is told to end, each deck of them complete before one repeats.
+
+    Attributes:
+        events: What a deck holds, by name; a subclass adds its own.
+    """
+
+    def __init__(self, rng: random.Random, fleet: Fleet, counts: Counter[str]) -> None:
+        self.events: dict[str, Callable[[], Awaitable[None]]] = {
             "worker killed (-9)": self._kill,
             "worker killed (-9) again": self._kill,
             "worker frozen (-STOP, -CONT)": self._freeze,
             "worker asked to leave": self._leave,
-            "Valkey flushed": self._flush,
-            "Valkey killed, restarted empty": self._restart_redis,
-            "Valkey frozen": self._freeze_redis,
-            "line to Valkey cut": self._cut_redis,
-            "Azurite restarted": self._restart_azurite,
-            "Cosmos DB stand-in restarted": self._restart_cosmos,
-            "storm": self._weather,
-            "storm again": self._weather,
         }
+        self._rng = rng
+        self._fleet = fleet
+        self._counts = counts
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: set[int] = set()
 
     async def rage(self, over: asyncio.Event) -> None:
         """One event after the other until it is over; then everything is as it should be again."""
-        for proxy in self._proxies.values():
-            proxy.weather = Weather()
         deck: list[str] = []
         while not over.is_set():
             if not deck:
-                deck = self._rng.sample(list(self._events), len(self._events))
-            await self._events[deck.pop()]()
+                deck = self._rng.sample(list(self.events), len(self.events))
+            await self.events[deck.pop()]()
             await asyncio.sleep(self._rng.uniform(*PAUSE_S))
-        for proxy in self._proxies.values():
-            proxy.weather = CLEAR
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait until every worker is there again."""
         if self._tasks:
             await asyncio.wait(self._tasks)
         for place in self._fleet.dead():
@@ -86,8 +80,6 @@ class Storm:
         """A worker that nothing happens to just now."""
         places = [place for place in range(len(self._fleet.workers)) if place not in self._busy]
         return self._rng.choice(places) if places else None
-
-    _busy: set[int] = set()  # noqa: RUF012 - one storm a process
 
     # ---- workers ----
 
@@ -137,6 +129,46 @@ class Storm:
             await self._fleet.start(place)
         finally:
             self._busy.discard(place)
+
+
+class ServerStorm(Storm):
+    """Beside the workers: Valkey, Azurite, the Cosmos DB stand-in, and the lines to them."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        fleet: Fleet,
+        servers: Servers,
+        lines: Lines,
+        counts: Counter[str],
+    ) -> None:
+        super().__init__(rng, fleet, counts)
+        self._servers = servers
+        self._proxies = lines.proxies
+        self._redis_line = lines.redis
+        self.events |= {
+            "Valkey flushed": self._flush,
+            "Valkey killed, restarted empty": self._restart_redis,
+            "Valkey frozen": self._freeze_redis,
+            "line to Valkey cut": self._cut_redis,
+            "Azurite restarted": self._restart_azurite,
+            "Cosmos DB stand-in restarted": self._restart_cosmos,
+            "storm": self._weather,
+            "storm again": self._weather,
+        }
+
+    async def rage(self, over: asyncio.Event) -> None:
+        """As above, in bad weather all the time."""
+        self._all(Weather())
+        await super().rage(over)
+
+    async def _settled(self) -> None:
+        self._all(CLEAR)
+        await super()._settled()
+
+    def _all(self, weather: Weather) -> None:
+        for proxy in self._proxies.values():
+            proxy.weather = weather
 
     # ---- servers ----
 

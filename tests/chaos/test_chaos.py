@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.chaos.azure import chaos
+from tests.chaos import azure, embedded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -16,7 +16,7 @@ def say(line: str) -> None:
 
 
 async def test_fifty_runs_through_killed_workers_and_servers_end_as_in_memory(tmp_path: Path) -> None:
-    findings, counts = await chaos(50, 20261, say, tmp_path)
+    findings, counts = await azure.chaos(50, 20261, say, tmp_path)
     assert findings.clean, "\n".join(findings.figures())
     assert findings.audited == 50
     for fault in (
@@ -27,5 +27,19 @@ async def test_fifty_runs_through_killed_workers_and_servers_end_as_in_memory(tm
         "Azurite restarted",
         "Cosmos DB stand-in restarted",
         "reply dropped (cosmos)",
+    ):
+        assert counts[fault], fault
+
+
+async def test_fifty_runs_on_one_file_survive_kills_a_full_disk_and_power_cuts(tmp_path: Path) -> None:
+    findings, counts = await embedded.chaos(50, 20262, say, tmp_path)
+    assert findings.clean, "\n".join(findings.figures())
+    assert findings.audited == 50
+    for fault in (
+        "worker killed (-9)",
+        "worker frozen (-STOP, -CONT)",
+        "disk full for the workers",
+        "writes that the full disk refused",
+        "power cut, garbage at the end of the log",
     ):
         assert counts[fault], fault
