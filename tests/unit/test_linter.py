@@ -45,7 +45,7 @@ def test_a_sound_blueprint_has_no_findings() -> None:
         (blueprint(["a"], [("a", "x")]), ["INVALID_EDGE_TARGET"]),
         (blueprint(["a", "a"]), ["DUPLICATE_NODE_ID"]),
         (blueprint(["unknown"]), ["MISSING_NODE_IMPLEMENTATION"]),
-        (blueprint([NodeDefinition("a", "subflow")]), ["UNSUPPORTED_NODE_KIND"]),
+        (blueprint([NodeDefinition("a", "loop-controller")]), ["UNSUPPORTED_NODE_KIND"]),
         (blueprint([NodeDefinition("a", "batch-scatter")]), ["UNSUPPORTED_NODE_KIND"]),
         (blueprint([NodeDefinition("a", "sleep")]), ["INVALID_SLEEP_DURATION"]),
         (blueprint([NodeDefinition("a", "sleep", {"duration": "soon"})]), ["INVALID_SLEEP_DURATION"]),

@@ -19,10 +19,10 @@ from flowcraft.signature import Signature, signature_of_class, signature_of_func
 
 Kind = Literal["async", "sync", "class"]
 DEFAULT_MAX_RETRY_DELAY_S: Final = 300.0
-BUILT_IN_USES: Final = frozenset({"wait", "sleep"})
+BUILT_IN_USES: Final = frozenset({"wait", "webhook", "sleep", "subflow"})
 """Names of the node kinds that the engine itself acts on."""
 UNSUPPORTED_USES: Final = frozenset(
-    {"webhook", "subflow", "batch-scatter", "batch-gather", "loop-controller"}
+    {"batch-scatter", "batch-gather", "loop-controller"}
 )
 """Upstream's node kinds that this version does not run."""
 

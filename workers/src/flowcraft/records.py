@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 RecordStatus = Literal["completed", "failed", "skipped", "awaiting"]
-AwaitKind = Literal["wait", "sleep", "retry", "children"]
+AwaitKind = Literal["wait", "webhook", "sleep", "retry", "run", "children"]
 RESOLVED: Final = frozenset({"completed", "failed", "skipped"})
 
 
@@ -38,6 +38,8 @@ class NodeRecord:
         children: Of a node key that owns children: how many there are, and how they are run (the form is
             ``engine.children.Children``'s). While it awaits them, ``output`` holds what they are made of.
         wrote: Names of the context keys that were written with it.
+        waits_for: What the wait is told by, kept when it is over: ``runId`` of the child run of a subflow;
+            ``token`` and ``address`` of a webhook.
     """
 
     key: str
@@ -59,6 +61,7 @@ class NodeRecord:
     decision: Mapping[str, Any] | None = None
     children: Mapping[str, Any] | None = None
     wrote: tuple[str, ...] = ()
+    waits_for: Mapping[str, Any] | None = None
 
     @property
     def resolved(self) -> bool:
@@ -81,6 +84,7 @@ class NodeRecord:
             ("wakeAt", self.wake_at),
             ("decision", self.decision),
             ("children", self.children),
+            ("waitsFor", self.waits_for),
         ):
             if value is not None:
                 document[name] = value
@@ -127,4 +131,5 @@ class NodeRecord:
             decision=get("decision"),
             children=get("children"),
             wrote=tuple(get("wrote", ())),
+            waits_for=get("waitsFor"),
         )

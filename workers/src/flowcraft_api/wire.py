@@ -21,12 +21,20 @@ class NodeErrorDocument(TypedDict, total=False):
 
 
 class AwaitingDocument(TypedDict, total=False):
-    """A node that waits: for a decision (`wait`), for a time (`sleep`), or for its next attempt (`retry`)."""
+    """A node that waits.
+
+    For a decision (`wait`, `webhook`), a time (`sleep`), its next attempt (`retry`), another run (`run`, a
+    subflow), or the nodes that it made (`children`).
+    """
 
     nodeKey: str
-    kind: Literal["wait", "sleep", "retry"]
+    kind: Literal["wait", "webhook", "sleep", "retry", "run", "children"]
     since: str
     until: str | None
+    runId: str
+    """The child run that is waited for."""
+    address: str
+    """Where the webhook's caller sends its answer; empty where no address is set up."""
 
 
 class ProgressDocument(TypedDict):
@@ -42,6 +50,16 @@ class RepairsDocument(TypedDict):
     count: int
     at: str
     done: int
+
+
+class ParentDocument(TypedDict, total=False):
+    """The run and the node key that wait for this run to end."""
+
+    runId: str
+    nodeKey: str
+    queue: str
+    depth: int
+    """How many runs are above this one."""
 
 
 class ContinuesDocument(TypedDict, total=False):
@@ -105,6 +123,10 @@ class HeaderDocument(TypedDict, total=False):
     awaiting: list[AwaitingDocument]
     progress: ProgressDocument
     repairs: RepairsDocument
+    parent: ParentDocument
+    """Set in a child run: a subflow of another run. It is on its parent's queue, and kept as long."""
+    subflows: bool
+    """It may have child runs."""
     continues: ContinuesDocument
     adoptedKeys: list[str]
     """The node keys whose records are taken over from the run that this one continues."""

@@ -15,10 +15,12 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import continuation
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import Continuation
+from flowcraft.distributed.families import conclude, steer_children
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, Plans, pin
-from flowcraft.distributed.repair import hint, repair
+from flowcraft.distributed.queue_ports import hint
+from flowcraft.distributed.repair import repair
 from flowcraft.distributed.retention import purge
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.times import parse_time
@@ -33,6 +35,7 @@ from flowcraft.distributed.verbs import (
     permits_decision,
     ruling,
 )
+from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
     Commit,
@@ -52,7 +55,7 @@ from flowcraft.ports.errors import (
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
-MAX_INPUT_BYTES: Final = 1024 * 1024
+MAX_INPUT_BYTES: Final = LARGEST_BYTES
 """Largest input of a run: it fits an item of its own (2 MB in Cosmos DB) with room for its envelope."""
 MAX_REPLACE_TRIES: Final = 20
 DELETE_GRACE_S: Final = 60.0
@@ -104,7 +107,8 @@ class Client:
         start repeated with another input or blueprint keeps what the first one pinned: compare the answer.
 
         Raises:
-            PayloadTooLargeError: the input is over 1 MiB of JSON, or is not JSON.
+            PayloadTooLargeError: the input is over 64 MiB of JSON, or is not JSON; or it is over 2 MB, and
+                this backend has no store of large values.
             BlueprintError: the blueprint given has mistakes.
         """
         document, input_item = self._accepted(request)
@@ -118,15 +122,21 @@ class Client:
 
     async def cancel(self, run_id: str) -> HeaderDocument:
         """End an active run as cancelled; running nodes are told."""
-        return await self._change(run_id, headers.cancelled)
+        document = await self._change(run_id, headers.cancelled)
+        await conclude(self, document)
+        return document
 
     async def suspend(self, run_id: str) -> HeaderDocument:
-        """Pause a run: what runs finishes, nothing new begins."""
-        return await self._change(run_id, headers.suspended)
+        """Pause a run and its subflows: what runs finishes, nothing new begins."""
+        document = await self._change(run_id, headers.suspended)
+        await steer_children(self, document, headers.suspended)
+        return document
 
     async def resume(self, run_id: str) -> HeaderDocument:
         """Let a paused run go on, and signal at once what is ready."""
         document = await self._change(run_id, headers.resumed)
+        for child_id in await steer_children(self, document, headers.resumed):
+            await repair(self, child_id)
         await repair(self, run_id)
         return document
 

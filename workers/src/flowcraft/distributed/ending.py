@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.families import conclude
+from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.plan import Plan
-from flowcraft.ports import Clock, Coordination, FactStore, JobQueue, Stored
+from flowcraft.ports import Stored
 from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
 from flowcraft.records import NodeRecord
-from flowcraft_api.wire import NodeErrorDocument
+from flowcraft_api.wire import HeaderDocument, NodeErrorDocument
+
+__all__ = [
+    "MAX_OUTPUT_BYTES",
+    "Ports",
+    "failure",
+    "publish_completed",
+    "publish_failed",
+    "run_output",
+    "terminal_nodes",
+    "why_failed",
+]
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
 """Largest run output kept in the header; a larger one is read from the records of the terminal nodes."""
-
-
-class Ports(Protocol):
-    """The ports of one queue: what a client, a worker and the reconciler have in common."""
-
-    @property
-    def queue_name(self) -> str:
-        """Name of the queue."""
-        ...
-
-    @property
-    def queue(self) -> JobQueue:
-        """The queue."""
-        ...
-
-    @property
-    def facts(self) -> FactStore:
-        """The fact store."""
-        ...
-
-    @property
-    def coordination(self) -> Coordination:
-        """Claims, joins and hints."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
-        ...
 
 
 def terminal_nodes(plan: Plan) -> tuple[str, ...]:
@@ -61,16 +45,31 @@ async def publish_completed(
     Raises:
         StaleReadError: the record of a terminal node is not visible yet.
     """
-    wanted = terminal_nodes(plan)
-    records = await _resolved(ports, stored.document["runId"], wanted, known, session)
-    output = {
-        node_id: records[node_id].output for node_id in wanted if records[node_id].status == "completed"
-    }
+    output = await _collected(ports, stored.document["runId"], plan, known, session)
     fits = len(orjson.dumps(output)) <= MAX_OUTPUT_BYTES
     total = len(plan.nodes)
     return await _publish(
         ports, stored, "completed", output=output if fits else None, progress=(total, total)
     )
+
+
+async def run_output(ports: Ports, header: HeaderDocument, plan: Plan) -> Mapping[str, Any]:
+    """The output of a completed run, also where it is too large for the header.
+
+    Raises:
+        StaleReadError: the record of a terminal node is not visible yet.
+    """
+    output = header.get("output")
+    return output if output is not None else await _collected(ports, header["runId"], plan, {}, "")
+
+
+async def _collected(
+    ports: Ports, run_id: str, plan: Plan, known: Mapping[str, NodeRecord], session: str
+) -> dict[str, Any]:
+    """Outputs of the completed terminal nodes, by node id."""
+    wanted = terminal_nodes(plan)
+    records = await _resolved(ports, run_id, wanted, known, session)
+    return {node_id: records[node_id].output for node_id in wanted if records[node_id].status == "completed"}
 
 
 async def _resolved(
@@ -116,6 +115,14 @@ _TOLD: Final = frozenset(
         "OutputError",
         "OutputTooLarge",
         "PoisonMessage",
+        "BlueprintUnknown",
+        "InputTooLarge",
+        "InvalidBlueprint",
+        "RunIdTaken",
+        "SubflowCancelled",
+        "SubflowError",
+        "SubflowFailed",
+        "SubflowTooDeep",
     }
 )
 """Kinds of error whose message says all; of any other exception people need type and line too."""
@@ -142,6 +149,13 @@ def failure(record: NodeRecord) -> NodeErrorDocument:
 
 
 async def _publish(ports: Ports, stored: Stored, status: str, **facts: Any) -> Stored:
+    """Write the end where there is none, then do what follows from whichever end is there."""
+    stored = await _with_end(ports, stored, status, **facts)
+    await conclude(ports, stored.document)
+    return stored
+
+
+async def _with_end(ports: Ports, stored: Stored, status: str, **facts: Any) -> Stored:
     while True:
         document = headers.ended(stored.document, status, ports.clock.now(), **facts)
         if document is None:

@@ -100,6 +100,8 @@ def pinned(
     document.setdefault("queue", queue)
     document.setdefault("startedAt", iso(now))
     document.setdefault("progress", {"done": 0, "total": _known_keys(blueprint)})
+    if any(node.uses == "subflow" for node in blueprint.nodes):
+        document["subflows"] = True
     _unblock(document)
     return cast("HeaderDocument", document)
 

@@ -11,8 +11,9 @@ from flowcraft.distributed.ending import failure, publish_completed, publish_fai
 from flowcraft.distributed.gathering import NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.opening import Opener, Refusal
+from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
-from flowcraft.distributed.repair import awaiting_entry, hint, repair
+from flowcraft.distributed.repair import awaiting_entry, repair
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Routed, Router
@@ -140,7 +141,9 @@ class Job:
         return run
 
     def _new_turn(self, run: Run, message: Message) -> Turn:
-        return Turn(self._services, self._opener.runs, run, self._custody.token, message.session)
+        return Turn(
+            self._services, self._opener.runs, self._opener.plans, run, self._custody.token, message.session
+        )
 
     async def _walk(self, run: Run, turn: Turn, key: str, *, look: bool, proven: bool) -> None:
         """Take turns in place, from a claimed node key on, as long as one successor is ready."""

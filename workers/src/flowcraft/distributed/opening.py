@@ -11,8 +11,9 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import publish_failed
+from flowcraft.distributed.families import conclude
 from flowcraft.distributed.pinning import Plans, pin
-from flowcraft.distributed.repair import hint
+from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.takeover import take_over
@@ -80,8 +81,7 @@ class Opener:
         if stored is None:
             raise StaleReadError(f"run {run_id} has no header")
         if headers.is_terminal(stored.document):
-            self.runs.drop(run_id)
-            return Refusal.ENDED
+            return await self._ended(stored)
         if not headers.is_pinned(stored.document):
             return await self._pin(stored, blueprint_id)
         plan = await self.plans.of(self.services.facts, stored.document)
@@ -105,12 +105,17 @@ class Opener:
         header = run.stored.document
         now = self.services.clock.now()
         if headers.is_terminal(header):
-            self.runs.drop(run.run_id)
-            return Refusal.ENDED
+            return await self._ended(run.stored)
         if header.get("deadlineAt") and headers.deadline_passed(header, now):
             await self._past_deadline(run, now)
             return Refusal.ENDED
         return Refusal.PAUSED if header.get("status") == "paused" else run
+
+    async def _ended(self, stored: Stored) -> Refusal:
+        """Before the message is deleted: whoever ended the run may have died before this."""
+        self.runs.drop(stored.document["runId"])
+        await conclude(self.services, stored.document)
+        return Refusal.ENDED
 
     async def _past_deadline(self, run: Run, now: datetime) -> None:
         message = f"the run did not finish before its deadline {run.stored.document.get('deadlineAt')}"

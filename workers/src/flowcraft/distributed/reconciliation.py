@@ -10,8 +10,8 @@ from typing import Any, Final
 import structlog
 
 from flowcraft.distributed import header as headers
-from flowcraft.distributed.ending import Ports
 from flowcraft.distributed.pinning import Plans
+from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.repair import ALARM_GRACE_S, repair
 from flowcraft.distributed.retention import purge
 from flowcraft.distributed.times import parse_time

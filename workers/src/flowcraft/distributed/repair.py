@@ -13,10 +13,11 @@ from typing import Final
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import is_copying
-from flowcraft.distributed.ending import Ports, failure, publish_completed, publish_failed, why_failed
+from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
+from flowcraft.distributed.families import child_of, end_orphan, is_over, orphaned
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
-from flowcraft.distributed.services import hint_channel
+from flowcraft.distributed.queue_ports import Ports, hint
 from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.keys import NodeKey
@@ -71,8 +72,8 @@ async def repair(
     stored = await ports.facts.read_header(run_id)
     if stored is None or headers.is_terminal(stored.document):
         return _NOTHING
-    if headers.deadline_passed(stored.document, ports.clock.now()):
-        return await _past_deadline(ports, stored)
+    if await _is_out_of_time(ports, stored, look_up=may_signal):
+        return Repair(ended=True)
     if stored.document.get("status") == "paused":
         return _NOTHING  # resuming derives and signals at once
     if not headers.is_pinned(stored.document):
@@ -83,6 +84,17 @@ async def repair(
             await hint(ports, run_id)
             return Repair(ended=True)
     return await _derive(ports, stored, plans or Plans(), may_signal=may_signal, alarm_grace_s=alarm_grace_s)
+
+
+async def _is_out_of_time(ports: Ports, stored: Stored, *, look_up: bool) -> bool:
+    """Whether the run had to end: its deadline has passed, or its parent has ended (``look_up`` asks)."""
+    if headers.deadline_passed(stored.document, ports.clock.now()):
+        await _past_deadline(ports, stored)
+        return True
+    if look_up and await orphaned(ports, stored.document):
+        await end_orphan(ports, stored)
+        return True
+    return False
 
 
 async def _derive(
@@ -104,6 +116,7 @@ async def _derive(
         await hint(ports, run_id)
         return Repair(skipped=len(resolution.skipped), ended=True)
     due = _due(stored.document, records, resolution, ports.clock.now(), alarm_grace_s)
+    due += await _told_by_children(ports, stored.document, [records[key] for key in resolution.awaiting])
     held = await _held(ports, run_id, due)
     missing = [message for message in due if message.node_key not in held] if may_signal else []
     for message in missing:
@@ -114,19 +127,10 @@ async def _derive(
     return Repair(signalled=len(missing), skipped=len(resolution.skipped))
 
 
-async def hint(ports: Ports, run_id: str) -> None:
-    """Tell listeners of the queue that a run's header changed (after ``+``: that it was signalled too)."""
-    try:
-        await ports.coordination.notify(hint_channel(ports.queue_name), run_id)
-    except BackendUnavailableError:
-        return  # a hint only saves time
-
-
-async def _past_deadline(ports: Ports, stored: Stored) -> Repair:
+async def _past_deadline(ports: Ports, stored: Stored) -> None:
     message = f"the run did not finish before its deadline {stored.document.get('deadlineAt')}"
     await publish_failed(ports, stored, reason="DeadlineExceeded", message=message)
     await hint(ports, stored.document["runId"])
-    return Repair(ended=True)
 
 
 async def _start_again(ports: Ports, stored: Stored) -> Repair:
@@ -194,6 +198,16 @@ def _due(
     return due
 
 
+async def _told_by_children(
+    ports: Ports, header: HeaderDocument, awaiting: Iterable[NodeRecord]
+) -> list[Message]:
+    """Node keys whose child run has ended, or was never created."""
+    waiting = {child_of(record): record.key for record in awaiting if record.kind == "run"}
+    over = await is_over(ports, list(waiting))
+    run_id, blueprint_id = header["runId"], header.get("blueprintId", "")
+    return [Message(run_id, blueprint_id, waiting[child_id], alarm=True) for child_id in over]
+
+
 async def _held(ports: Ports, run_id: str, due: list[Message]) -> frozenset[str]:
     if not due:
         return frozenset()
@@ -229,9 +243,15 @@ async def _settle(
 
 def awaiting_entry(record: NodeRecord) -> AwaitingDocument:
     """The entry of an awaiting record in the header's list."""
-    return {
+    entry: AwaitingDocument = {
         "nodeKey": record.key,
         "kind": record.kind or "wait",
         "since": record.started_at,
         "until": record.wake_at,
     }
+    told = record.waits_for or {}
+    if "runId" in told:
+        entry["runId"] = told["runId"]
+    if told.get("address"):
+        entry["address"] = told["address"]
+    return entry

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import secrets
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,10 @@ def _logger() -> Any:
     import structlog  # noqa: PLC0415  half of the start of a command that logs nothing
 
     return structlog.get_logger()
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class WorkerSettings:
         inline_retry_s: Retry delays up to this are waited for in place; longer ones are alarms.
         drain_s: How long a stopping worker lets jobs finish before it gives them back.
         parallel_sends: Requests of one job under way at once.
+        webhook_url: Address to which callers of webhooks send their answers; empty where there is none.
         check_open_joins_up_to: Joins of at most so many edges are checked with the facts at each open answer.
     """
 
@@ -55,11 +62,15 @@ class WorkerSettings:
     drain_s: float = 25.0
     parallel_sends: int = 32
     check_open_joins_up_to: int = 16
+    webhook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The ports of one queue and everything else that a job needs; synchronous nodes run in ``threads``."""
+    """The ports of one queue and everything else that a job needs; synchronous nodes run in ``threads``.
+
+    ``new_token`` makes texts that nobody can guess.
+    """
 
     queue_name: str
     queue: JobQueue
@@ -73,6 +84,7 @@ class Services:
     threads: Executor | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     log: Any = field(default_factory=_logger)
+    new_token: Callable[[], str] = _new_token
 
     @property
     def channel(self) -> str:

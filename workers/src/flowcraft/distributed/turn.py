@@ -9,6 +9,7 @@ from typing import Any
 from flowcraft.distributed.execution import Execution
 from flowcraft.distributed.gathering import Gatherer
 from flowcraft.distributed.kinds import BEGUN_BY, WOKEN, Act
+from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.recording import Recorder, Turned
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
@@ -28,9 +29,12 @@ from flowcraft.records import AwaitKind, NodeRecord, RecordStatus
 class Turn:
     """The turns of one delivery."""
 
-    def __init__(self, services: Services, runs: Runs, run: Run, token: str, session: str) -> None:
+    def __init__(  # noqa: PLR0917  made in one place
+        self, services: Services, runs: Runs, plans: Plans, run: Run, token: str, session: str
+    ) -> None:
         self.services = services
         self.run = run
+        self.plans = plans
         self._token = token
         self._gatherer = Gatherer(services, runs, run, session)
         self._recorder = Recorder(services, run, token, self._gatherer)
@@ -134,6 +138,8 @@ class Turn:
         plan = self.run.plan
         sources = (plan.edges[position].source for position in plan.node(act.key).incoming)
         known = act.facts.records
+        if act.own is not None:
+            facts.setdefault("waits_for", act.own.record.waits_for)
         return NodeRecord(
             key=act.key,
             node=NodeKey.parse(act.key).node,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowcraft.engine.plan import Plan
+from flowcraft.engine.subflows import sources_of
 from flowcraft.records import NodeRecord
 
 
@@ -48,6 +49,9 @@ def needs(plan: Plan, node_id: str, evaluator: Evaluator) -> Needs:
     if sources is not None:
         for source in [sources] if isinstance(sources, str) else sources.values():
             _place(plan, _split(source)[0], records, context)
+    for source in sources_of(node.definition):
+        context.add(source)
+        _place(plan, _split(source)[0], records, context)
     for position in node.outgoing:
         edge = plan.edges[position]
         for expression in (edge.condition, edge.transform):
@@ -121,6 +125,15 @@ def node_input(plan: Plan, node_id: str, facts: Facts) -> Any:
         if record is not None and record.took(position):
             values[record.node] = record.values.get(position, record.output)
     return next(iter(values.values())) if len(values) == 1 else values
+
+
+def given_value(source: str, plan: Plan, facts: Facts) -> Any:
+    """What a source in ``params.inputs`` of a subflow means: a context key, else a node's output."""
+    if source in facts.context:
+        return facts.context[source]
+    if isinstance(facts.run_input, Mapping) and source in facts.run_input:
+        return facts.run_input[source]
+    return _named(source, plan, facts)
 
 
 def _named(source: str, plan: Plan, facts: Facts) -> Any:

@@ -228,6 +228,11 @@ class MemoryRun:
             self._completed(key, step, self._waited(key, step), {}, attempts=1, started=started)
         elif step.planned.definition.uses == "wait":
             self.records[key] = replace(self._record(key, step, started), kind="wait")
+        elif step.planned.definition.uses == "webhook":
+            self.records[key] = replace(self._record(key, step, started), kind="webhook")
+        elif step.planned.definition.uses == "subflow":
+            detail = ErrorDetail("SubflowError", "a subflow does not run in memory yet")
+            self._failed(key, step, detail, 1, started)
         else:
             try:
                 nap_s = duration_s(step.planned.definition.params.get("duration"))

@@ -11,12 +11,24 @@ from typing import Final
 
 from flowcraft.distributed.kinds.alarm import RETRY, SLEEP
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
-from flowcraft.distributed.kinds.person import WAIT
+from flowcraft.distributed.kinds.person import WAIT, WEBHOOK
+from flowcraft.distributed.kinds.subflow import SUBFLOW
 from flowcraft.records import AwaitKind
 
 __all__ = ["BEGUN_BY", "WOKEN", "Act", "Acting", "WaitingKind"]
 
-BEGUN_BY: Final[Mapping[str, WaitingKind]] = {"wait": WAIT, "sleep": SLEEP}
+BEGUN_BY: Final[Mapping[str, WaitingKind]] = {
+    "wait": WAIT,
+    "webhook": WEBHOOK,
+    "sleep": SLEEP,
+    "subflow": SUBFLOW,
+}
 """What acts on a node at its first turn, by its ``uses``."""
-WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {"wait": WAIT, "sleep": SLEEP, "retry": RETRY}
+WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {
+    "wait": WAIT,
+    "webhook": WEBHOOK,
+    "sleep": SLEEP,
+    "retry": RETRY,
+    "run": SUBFLOW,
+}
 """What acts on a node key that waits, by the kind of its awaiting record."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from flowcraft.blueprint import NodeDefinition
+from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
@@ -48,6 +49,11 @@ class Acting(Protocol):
     @property
     def run(self) -> Run:
         """The run, as this worker knows it."""
+        ...
+
+    @property
+    def plans(self) -> Plans:
+        """Plans of pinned blueprints, and which blueprints were found valid."""
         ...
 
     def input(self, act: Act) -> Any:

@@ -1,9 +1,10 @@
-"""Nodes that wait for a decision."""
+"""Nodes that wait for a decision: of a person, or of a service that calls back."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from flowcraft.distributed.callbacks import webhook_address
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
 from flowcraft.distributed.recording import Turned
 from flowcraft.node import NodeResult
@@ -24,4 +25,18 @@ class _Wait:
         )
 
 
+class _Webhook(_Wait):
+    """Waits for a decision too, and has an address for whoever is to call back.
+
+    The address is in the record, so nobody knows it before the node waits; its token tells a caller who was
+    given it from one who guesses.
+    """
+
+    async def begin(self, turn: Acting, act: Act) -> Turned | None:
+        token = turn.services.new_token()
+        address = webhook_address(turn.services.settings.webhook_url, turn.run.run_id, act.key, token)
+        return await turn.wait(act, "webhook", waits_for={"token": token, "address": address})
+
+
 WAIT: Final[WaitingKind] = _Wait()
+WEBHOOK: Final[WaitingKind] = _Webhook()

@@ -1,0 +1,213 @@
+"""Subflows: a node that starts a run of another blueprint, and goes on when that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from flowcraft.blueprint import Blueprint
+from flowcraft.distributed import header as headers
+from flowcraft.distributed.ending import run_output, terminal_nodes
+from flowcraft.distributed.families import (
+    MAX_DEPTH,
+    as_child,
+    child_of,
+    child_run_id,
+    depth,
+    end_orphan,
+    is_child,
+    steer,
+    with_mark,
+)
+from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
+from flowcraft.distributed.message import Message
+from flowcraft.distributed.pinning import INLINE_BYTES, pin
+from flowcraft.distributed.queue_ports import hint
+from flowcraft.distributed.recording import Turned
+from flowcraft.engine.inputs import given_value
+from flowcraft.engine.subflows import Subflow, SubflowError, mapped_output, mapped_outputs, node_named
+from flowcraft.errors import BlueprintError
+from flowcraft.failures import ErrorDetail
+from flowcraft.node import NodeResult
+from flowcraft.ports import Stored
+from flowcraft.ports.errors import ConflictError, PayloadTooLargeError, StaleReadError
+from flowcraft.records import NodeRecord
+
+
+class _Unable(Exception):  # noqa: N818  told as what it carries
+    """The child run cannot be started, now or later."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.detail = ErrorDetail(kind, message)
+
+
+class _Subflow:
+    """Its record names the child run, so everything else may be done again by whoever finds it half done."""
+
+    async def begin(self, turn: Acting, act: Act) -> Turned | None:
+        child_id = child_run_id(turn.run.run_id, act.key)
+        try:
+            child = await self._created(turn, act, child_id)
+        except _Unable as error:
+            return await turn.fail(act, error.detail)
+        turned = await turn.wait(act, "run", attempt=1, waits_for={"runId": child_id})
+        if not turned.record.resolved:
+            await self._start(turn, child)
+        return turned
+
+    async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
+        child = await turn.services.facts.read_header(child_of(record))
+        try:
+            if child is None:
+                child = await self._created(turn, act, child_of(record))
+            _require_own(child, turn.run.run_id, act.key)
+            if headers.is_terminal(child.document):
+                return await self._ended(turn, act, record, child)
+        except _Unable as error:
+            return await turn.fail(act, error.detail)
+        await self._start(turn, child)
+        return turn.still(record)
+
+    # ---- the start ----
+
+    def _asked(self, turn: Acting, act: Act) -> tuple[Subflow, Blueprint]:
+        """What is to be started.
+
+        Raises:
+            _Unable: it cannot be.
+        """
+        try:
+            subflow = Subflow.of(act.definition)
+        except SubflowError as error:
+            raise _Unable("SubflowError", str(error)) from None
+        above = depth(turn.run.stored.document)
+        if above >= MAX_DEPTH:
+            raise _Unable(
+                "SubflowTooDeep",
+                f"{above} runs are above this one, and no more than {MAX_DEPTH} may be: "
+                f"does blueprint {subflow.blueprint_id} start itself?",
+            )
+        blueprint = turn.services.catalog.blueprints.find(subflow.blueprint_id, subflow.version)
+        if blueprint is None:
+            raise _Unable(
+                "BlueprintUnknown",
+                f"the app of this worker has no blueprint {subflow.shown}; add it to the app",
+            )
+        try:
+            turn.plans.require_valid(blueprint, turn.services.catalog.registry)
+        except BlueprintError as error:
+            raise _Unable("InvalidBlueprint", str(error)) from None
+        return subflow, blueprint
+
+    async def _created(self, turn: Acting, act: Act, child_id: str) -> Stored:
+        """The child's header, which this creates unless it is there.
+
+        Raises:
+            _Unable: it cannot be created, or is none of ours.
+            StaleReadError: it exists and is not visible yet.
+        """
+        services, run = turn.services, turn.run
+        subflow, blueprint = self._asked(turn, act)
+        run.stored = await with_mark(services, run.stored)
+        now = services.clock.now()
+        request = RunRequest(child_id, blueprint.id, blueprint.version, queue=services.queue_name)
+        document = as_child(headers.new(request, now), run.stored.document, act.key)
+        document["input"], large = _given(subflow, turn, act)
+        if large is not None:
+            del document["input"]
+        pinned = await pin(services.facts, document, blueprint, now, services.queue_name)
+        try:
+            return await services.facts.create_header(pinned, large)
+        except PayloadTooLargeError as error:
+            raise _Unable("InputTooLarge", f"the input of the child run is too large: {error}") from None
+        except ConflictError:
+            found = await services.facts.read_header(child_id)
+        if found is None:
+            raise StaleReadError(f"run {child_id} exists and is not visible yet")
+        _require_own(found, run.run_id, act.key)
+        return found
+
+    async def _start(self, turn: Acting, child: Stored) -> None:
+        """Signal a child that nobody has touched, unless its parent has ended or is paused meanwhile."""
+        if not headers.is_untouched(child.document):
+            return
+        services, run_id = turn.services, child.document["runId"]
+        # Whoever ends or pauses the parent from here on finds the child by the record.
+        parent = await services.facts.read_header(turn.run.run_id)
+        if parent is None or headers.is_terminal(parent.document):
+            await end_orphan(services, child)
+        elif parent.document.get("status") == "paused":
+            await steer(services, child, headers.suspended)
+        else:
+            blueprint_id = child.document.get("blueprintId", "")
+            await services.queue.send(Message(run_id, blueprint_id, check=True).to_body())
+            await hint(services, f"+{run_id}")
+
+    # ---- the end ----
+
+    async def _ended(self, turn: Acting, act: Act, record: NodeRecord, child: Stored) -> Turned | None:
+        header = child.document
+        if header.get("status") != "completed":
+            return await turn.fail(act, _why(header), record.attempt)
+        plan = await turn.plans.of(turn.services.facts, header)
+        output = mapped_output(await run_output(turn.services, header, plan), terminal_nodes(plan))
+        subflow = Subflow.of(act.definition)
+        writes = await self._written(turn, subflow, child) if subflow.outputs else {}
+        return await turn.complete(act, NodeResult(output), writes, record.attempt)
+
+    async def _written(self, turn: Acting, subflow: Subflow, child: Stored) -> dict[str, Any]:
+        names = sorted(set(subflow.outputs.values()))
+        loaded = await turn.services.facts.load(
+            child.document["runId"],
+            nodes=[node_named(name) for name in names],
+            context=names,
+            with_input=True,
+        )
+        given = child.document.get("input", loaded.input)
+        known = {**(given if isinstance(given, Mapping) else {}), **loaded.context}
+        return mapped_outputs(subflow, {key: one.record for key, one in loaded.records.items()}, known)
+
+
+def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Mapping[str, Any] | None]:
+    """The child's input, and again where it is to be stored beside the header."""
+    value = turn.input(act)
+    if subflow.inputs is not None:
+        value = {key: given_value(source, turn.run.plan, act.facts) for key, source in subflow.inputs.items()}
+    if len(orjson.dumps(value)) <= INLINE_BYTES:
+        return value, None
+    if not isinstance(value, Mapping):
+        raise _Unable(
+            "InputTooLarge",
+            f"the input of the child run is {type(value).__name__} of over {INLINE_BYTES} bytes of JSON; "
+            "one so large must be an object: name its parts with params.inputs",
+        )
+    return value, value
+
+
+def _require_own(child: Stored, run_id: str, key: str) -> None:
+    parent = child.document.get("parent", {})
+    if not is_child(child.document, run_id) or parent.get("nodeKey") != key:
+        raise _Unable(
+            "RunIdTaken", f"run {child.document['runId']} exists, and is not the subflow of this node"
+        )
+
+
+def _why(header: Any) -> ErrorDetail:
+    """The failure of the node, in the words of the run in which it began."""
+    first = next(iter(header.get("errors") or []), None)
+    if first is not None and first.get("type") in _PASSED_ON:
+        return ErrorDetail(first["type"], first["message"])
+    status, run_id = header["status"], header["runId"]
+    told = header.get("message") or header.get("reason") or ""
+    more = f": {told}" if told else ""
+    kind = "SubflowCancelled" if status == "cancelled" else "SubflowFailed"
+    return ErrorDetail(kind, f"run {run_id} of blueprint {header.get('blueprintId')} {_VERBS[status]}{more}")
+
+
+_PASSED_ON: Final = ("SubflowFailed", "SubflowCancelled")
+_VERBS: Final = {"failed": "failed", "cancelled": "was cancelled"}
+SUBFLOW: Final[WaitingKind] = _Subflow()

@@ -1,0 +1,109 @@
+"""Subflows: what a child run is given, and what its end gives back. Pure.
+
+``params`` of a node that ``uses: subflow``, as the original has them: ``blueprintId``; ``inputs``, an object
+from keys of the child's input to context keys or nodes of the parent; ``outputs``, an object from context
+keys of the parent to nodes or context keys of the child. ``blueprintVersion`` is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from flowcraft.blueprint import NodeDefinition
+from flowcraft.records import NodeRecord
+
+
+class SubflowError(ValueError):
+    """The parameters of a subflow are not what they must be; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subflow:
+    """What a node says of its subflow.
+
+    Attributes:
+        blueprint_id: Which blueprint.
+        version: Which version of it; None: the one added last.
+        inputs: Sources in the parent by key of the child's input; None: the node's input is the child's.
+        outputs: Sources in the child by context key of the parent.
+    """
+
+    blueprint_id: str
+    version: str | None = None
+    inputs: Mapping[str, str] | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, definition: NodeDefinition) -> Subflow:
+        """Read a node's parameters.
+
+        Raises:
+            SubflowError: they are not a subflow's.
+        """
+        params = definition.params
+        name, version = params.get("blueprintId"), params.get("blueprintVersion")
+        if not isinstance(name, str) or not name:
+            raise SubflowError(f"params.blueprintId is the id of a blueprint, not {name!r}")
+        if version is not None and not isinstance(version, str):
+            raise SubflowError(f"params.blueprintVersion is text, not {version!r}")
+        inputs, outputs = _mapping(params, "inputs"), _mapping(params, "outputs")
+        return cls(name, version, inputs, outputs or {})
+
+    @property
+    def shown(self) -> str:
+        """Blueprint and version, for people."""
+        return f"{self.blueprint_id} version {self.version}" if self.version else self.blueprint_id
+
+
+def _mapping(params: Mapping[str, Any], name: str) -> Mapping[str, str] | None:
+    value = params.get(name)
+    if value is None:
+        return None
+    names = value.values() if isinstance(value, Mapping) else [None]
+    if not all(isinstance(source, str) and source for source in names):
+        raise SubflowError(f"params.{name} is an object whose values are names, not {value!r}")
+    return cast("Mapping[str, str]", value)
+
+
+def sources_of(definition: NodeDefinition) -> tuple[str, ...]:
+    """What the child's input is made of; nothing where the parameters are no subflow's."""
+    if definition.uses != "subflow":
+        return ()
+    try:
+        return tuple((Subflow.of(definition).inputs or {}).values())
+    except SubflowError:
+        return ()
+
+
+def node_named(source: str) -> str:
+    """The node that a source means, if there is one: ``a`` or ``_outputs.a``."""
+    return source.removeprefix("_outputs.")
+
+
+def mapped_output(output: Mapping[str, Any] | None, terminal: tuple[str, ...]) -> Any:
+    """What a subflow gives: the output of its one last node; of several, an object by node id."""
+    given = output or {}
+    return given.get(terminal[0]) if len(terminal) == 1 else dict(given)
+
+
+def mapped_outputs(
+    subflow: Subflow, records: Mapping[str, NodeRecord], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a completed child run writes into its parent's context.
+
+    A source is a node's output where that is not null, else a context key or a field of the child's input
+    (``context`` has both), else null.
+
+    Args:
+        subflow: What the node says.
+        records: Of the nodes that it names, by node id.
+        context: What the child knows by name.
+    """
+    written = {}
+    for key, source in subflow.outputs.items():
+        record = records.get(node_named(source))
+        value = record.output if record is not None and record.status == "completed" else None
+        written[key] = context.get(source) if value is None else value
+    return written
