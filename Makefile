@@ -71,7 +71,7 @@ emulators-down: setup ## end the stand-ins
 	@$(BIN)/python -m tests.emulators down
 
 .PHONY: bench
-bench: setup $(STAND_INS) ## measure and print a table; OUT=file.json writes the figures
+bench: setup $(STAND_INS) $(ORIGINAL) ## measure and print a table; OUT=file.json writes the figures
 	@$(BIN)/python -m benchmarks $(if $(OUT),--out $(OUT))
 
 # ---- testing it ----

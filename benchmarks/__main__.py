@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
@@ -11,17 +12,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.emulators.server_process import StandInError
 from tests.emulators.stand_ins import RunningStandIns
 
+from benchmarks import in_memory
 from benchmarks.contestants import ROOT, ContestantProcess, on_azure
 from benchmarks.disk import NoDiskError, folder_on_disk, raw_commits_per_s
 from benchmarks.figures import Laps, figures, verdicts
 from benchmarks.laps import Load
 from benchmarks.machine import description
-from benchmarks.table import table, targets
+from benchmarks.table import memory_table, table, targets
 from benchmarks.workflows import WORKFLOWS
 
 AZURE: Final = (
@@ -47,24 +49,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all; 0 when measured, whether or not the targets are reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
-    parser.add_argument("--only", choices=("azure", "embedded"), help="measure one backend")
+    parser.add_argument("--only", choices=("azure", "embedded", "memory"), help="measure one backend")
     parser.add_argument("--folder", type=Path, help="a folder on a disk for the embedded backend's file")
     parser.add_argument("--rounds", type=int, help="laps of each contestant (less is quicker, and noisier)")
     given = parser.parse_args(arguments)
     laps = {name: Laps() for name in WORKFLOWS}
+    memory = None
     try:
         with _disk_folder(given.folder) as folder:
             machine = description(folder)
-            if given.only != "azure":
+            if given.only in {None, "embedded"}:
                 _measure_embedded(folder, laps, given.rounds)
-        if given.only != "embedded":
+        if given.only in {None, "azure"}:
             _measure_azure(laps, given.rounds)
+        if given.only in {None, "memory"}:
+            memory = in_memory.measure(_tell, given.rounds or in_memory.ROUNDS)
     except (NoDiskError, StandInError) as error:
         print(error, file=sys.stderr)
         return 1
-    measured = {name: figures(some) for name, some in laps.items()}
-    print("\n".join(machine))
-    print(f"\n{table(measured)}\n\n{targets(verdicts(measured))}")
+    measured: dict[str, Any] = {name: figures(some) for name, some in laps.items()}
+    judged = verdicts(measured)
+    print("\n".join(machine), end="\n\n")
+    if given.only != "memory":
+        print(table(measured), end="\n\n")
+    if memory is not None:
+        print(memory_table(memory), end="\n\n")
+        judged += in_memory.verdicts(memory)
+        measured["memory"] = dataclasses.asdict(memory)
+    print(targets(judged))
     if given.out:
         given.out.write_text(f"{json.dumps(measured, indent=2)}\n")
     return 0
@@ -115,8 +127,12 @@ def _rounds(what: str, most: int) -> Iterator[int]:
     for number in range(most):
         if number >= FEWEST_ROUNDS and time.monotonic() - started > BUDGET_S:
             return
-        print(f"{what}: {number + 1} of {most} ...", file=sys.stderr)
+        _tell(f"{what}: {number + 1} of {most} ...")
         yield number
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.figures import Verdict, requests_per_node
+from benchmarks.in_memory import Measured
 
 HEADINGS = (
     "workflow",
@@ -52,6 +53,14 @@ def _row(workflow: str, title: str, part: Mapping[str, Any]) -> list[Any]:
         part["cpu_ms_per_node"],
         part["peak_memory_mb"],
     ]
+
+
+def memory_table(measured: Measured) -> str:
+    """One line a workflow that runs in memory."""
+    ours, theirs = measured.nodes_per_s["memory"], measured.nodes_per_s["original"]
+    rows = [(name, speed, theirs.get(name), measured.ratios.get(name)) for name, speed in ours.items()]
+    headings = ("in memory", "nodes/s", "the original's", "ratio")
+    return tabulate(rows, headings, floatfmt=("", ".0f", ".0f", ".2f"))
 
 
 def targets(verdicts: Sequence[Verdict]) -> str:
