@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.engine.programs import Program, meaning, outcome, programs, skipped
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeConfig, NodeDefinition
+from flowcraft.engine.derivation import resolve
+from flowcraft.engine.evidence import predecessors, recorded_states
 from flowcraft.engine.plan import END, Plan
 from flowcraft.engine.resolution import (
     Join,
@@ -19,9 +21,6 @@ from flowcraft.engine.resolution import (
     Wave,
     follow,
     join_state,
-    predecessors,
-    recorded_states,
-    resolve,
     skip_path,
 )
 from flowcraft.records import NodeRecord

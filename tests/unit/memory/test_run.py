@@ -12,7 +12,7 @@ from tests.unit.clocks import SteppingClock
 
 from flowcraft import AppError, Blueprint, BlueprintError, FlowRuntime, NodeContext, NodeResult
 from flowcraft.engine.plan import Plan
-from flowcraft.engine.resolution import resolve
+from flowcraft.engine.derivation import resolve
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.runner import RunOptions
 

@@ -20,8 +20,8 @@ from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports, hint
 from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.times import iso, parse_time
+from flowcraft.engine.derivation import Resolution, resolve
 from flowcraft.engine.keys import NodeKey
-from flowcraft.engine.resolution import Resolution, resolve
 from flowcraft.ports import Commit, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso
+from flowcraft.engine.evidence import predecessors, recorded_states
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import (
     Join,
     JoinStates,
     Wave,
     join_state,
-    predecessors,
-    recorded_states,
     skip_path,
 )
 from flowcraft.ports import Arrival, Commit, JoinArrival

@@ -1,13 +1,25 @@
-"""A blueprint compiled for deciding: edges by node, joins, where the end is waited for."""
+"""A blueprint compiled for deciding: edges by node, joins, loops, where the end is waited for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
+from flowcraft.engine.graph import Graph
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.loop_plan import (
+    Hop,
+    PlannedLoop,
+    arriving_in,
+    hops_of,
+    levels_of,
+    loops_of,
+    planned_loops,
+    sources_in,
+)
+from flowcraft.engine.loops import Loops
 
 END = "end"
 """Name of the join of a run's end; node joins are named ``node:<key>``, so it cannot collide."""
@@ -20,10 +32,13 @@ class PlannedNode:
     Attributes:
         id: The node id.
         definition: Its definition.
-        incoming: Positions of the edges that enter it.
+        incoming: Positions of the edges that enter it, back edges included.
         outgoing: Positions of the edges that leave it.
         any_join: Ready at the first taken edge instead of when all edges are resolved.
-        arrives_at_end: Terminal, or a predecessor of an ``any`` join: the run cannot end before it.
+        arrives_at_end: What lies around it (the run, or a round of its loop) cannot end before it: terminal,
+            a predecessor of an ``any`` join, or the source of an edge that may leave a loop which goes on.
+        scope: Heads of the loops around it, outermost first.
+        turns: It alone decides whether its innermost loop goes on: all back edges are its own.
     """
 
     id: str
@@ -32,6 +47,8 @@ class PlannedNode:
     outgoing: tuple[int, ...]
     any_join: bool
     arrives_at_end: bool
+    scope: tuple[str, ...] = ()
+    turns: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -47,9 +64,13 @@ class Plan:
         blueprint: The pinned blueprint.
         nodes: Planned nodes by id, without those that are only somebody's fallback.
         edges: The blueprint's edges; records name edges by position here.
-        start: Ids of the nodes that no edge enters.
-        order: Node ids so that every edge goes forward.
-        end_sources: Ids of the nodes that arrive at the end.
+        start: Ids of the nodes that a run begins with: those that no edge enters, and heads chosen for loops
+            that no edge enters; in a loop, their key is that of its first round.
+        order: Node ids so that every edge but back edges goes forward.
+        end_sources: What arrives at the end: node ids, and names of loops.
+        loops: Loops by head, outer ones before those within them.
+        hops: Where edges lead in terms of rounds, by position; empty without loops.
+        levels: What the run (None), and a round of each loop, is made of, in order: node ids, loops' names.
     """
 
     blueprint: Blueprint
@@ -58,13 +79,20 @@ class Plan:
     start: tuple[str, ...]
     order: tuple[str, ...]
     end_sources: tuple[str, ...]
+    loops: Mapping[str, PlannedLoop] = field(default_factory=dict)
+    hops: tuple[Hop, ...] = ()
+    levels: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
+    _incoming: dict[tuple[str, tuple[bool, ...]], tuple[int, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, blueprint: Blueprint) -> Plan:
         """Compile a blueprint; the plans of the last blueprints are kept by content.
 
         Raises:
-            ValueError: the blueprint was not linted: an edge's end is unknown, or edges form a cycle.
+            ValueError: the blueprint was not linted: an edge's end is unknown, or nobody can tell where a
+                cycle begins.
         """
         return _compiled(blueprint)
 
@@ -76,6 +104,41 @@ class Plan:
         """
         found = self.nodes.get(key)  # a key outside of loops is the node's id
         return found if found is not None else self.nodes[NodeKey.parse(key).node]
+
+    def knows(self, key: str) -> bool:
+        """Whether a key is a place of a node of this blueprint, or of one's child."""
+        parsed = NodeKey.parse(key)
+        node = self.nodes.get(parsed.node)
+        return node is not None and len(node.scope) == len(parsed.rounds)
+
+    def incoming(self, key: str) -> tuple[int, ...]:
+        """Positions of the edges that this key of a node waits for."""
+        node = self.nodes.get(key)
+        if node is not None and not node.scope:
+            return node.incoming
+        place = NodeKey.parse(key)
+        node = self.nodes[place.node]
+        if not node.scope:
+            return node.incoming
+        shape = (place.node, tuple(number == 1 for number in place.rounds))
+        found = self._incoming.get(shape)
+        if found is None:
+            found = tuple(p for p in node.incoming if self.hops[p].leads_to(place.rounds))
+            self._incoming[shape] = found
+        return found
+
+    def turning(self, key: str) -> PlannedLoop | None:
+        """The loop of which this key begins another round than the first."""
+        if not self.loops:
+            return None
+        place = NodeKey.parse(key)
+        return self.loops.get(place.node) if place.rounds[-1:] > (1,) and place.child is None else None
+
+    def start_keys(self) -> tuple[str, ...]:
+        """The keys that a run begins with."""
+        if not self.loops:
+            return self.start
+        return tuple(str(NodeKey(node_id, (1,) * len(self.nodes[node_id].scope))) for node_id in self.start)
 
 
 @lru_cache(maxsize=256)
@@ -99,53 +162,43 @@ def _compiled(blueprint: Blueprint) -> Plan:
 
 
 def _compile(blueprint: Blueprint) -> Plan:
-    incoming: dict[str, list[int]] = {node.id: [] for node in blueprint.nodes}
-    outgoing: dict[str, list[int]] = {node.id: [] for node in blueprint.nodes}
-    for position, edge in enumerate(blueprint.edges):
-        if edge.source not in outgoing or edge.target not in incoming:
-            raise ValueError(
-                f"edge {edge.source} -> {edge.target} of blueprint {blueprint.id} has an unknown end"
-            )
-        outgoing[edge.source].append(position)
-        incoming[edge.target].append(position)
-    fallbacks = {node.config.fallback for node in blueprint.nodes if node.config.fallback}
-    keyed = [node for node in blueprint.nodes if node.id not in fallbacks or incoming[node.id]]
-    before_any = {
-        blueprint.edges[position].source
-        for node in keyed
-        if node.config.join_strategy == "any" and len(incoming[node.id]) > 1
-        for position in incoming[node.id]
-    }
+    graph = Graph.of(blueprint)
+    order = graph.ordered()
+    found = Loops({}, {}, ())
+    if order is None:
+        found = loops_of(graph)
+        back = frozenset(position for loop in found.by_head.values() for position in loop.back)
+        order = graph.ordered(back)
+    if order is None:
+        raise ValueError(f"the edges of blueprint {blueprint.id} form a cycle")
+    hops = hops_of(graph, found) if found.by_head else ()
+    arriving = arriving_in(graph, found, hops)
+    loops = planned_loops(graph, found, hops, arriving)
     nodes = {
         node.id: PlannedNode(
             id=node.id,
             definition=node,
-            incoming=tuple(incoming[node.id]),
-            outgoing=tuple(outgoing[node.id]),
+            incoming=tuple(graph.incoming[node.id]),
+            outgoing=tuple(graph.outgoing[node.id]),
             any_join=node.config.join_strategy == "any",
-            arrives_at_end=not outgoing[node.id] or node.id in before_any,
+            arrives_at_end=node.id in arriving,
+            scope=found.scopes.get(node.id, ()),
+            turns=any(loop.turner == node.id for loop in loops.values()),
         )
-        for node in keyed
+        for node in graph.keyed
     }
     return Plan(
         blueprint=blueprint,
         nodes=nodes,
         edges=blueprint.edges,
-        start=tuple(node.id for node in nodes.values() if not node.incoming),
-        order=_ordered(blueprint, nodes),
-        end_sources=tuple(node.id for node in nodes.values() if node.arrives_at_end),
+        start=tuple(
+            node.id
+            for node in nodes.values()
+            if all(node.id in loops and position in loops[node.id].back for position in node.incoming)
+        ),
+        order=order,
+        end_sources=sources_in(graph, found, loops, arriving, ()),
+        loops=loops,
+        hops=hops,
+        levels=levels_of(graph, found, hops, loops) if loops else {None: order},
     )
-
-
-def _ordered(blueprint: Blueprint, nodes: Mapping[str, PlannedNode]) -> tuple[str, ...]:
-    waiting = {node.id: len(node.incoming) for node in nodes.values()}
-    order = [node_id for node_id, count in waiting.items() if not count]
-    for node_id in order:  # grows while it is walked: Kahn's algorithm
-        for position in nodes[node_id].outgoing:
-            target = blueprint.edges[position].target
-            waiting[target] -= 1
-            if not waiting[target]:
-                order.append(target)
-    if len(order) != len(nodes):
-        raise ValueError(f"the edges of blueprint {blueprint.id} form a cycle")
-    return tuple(order)
