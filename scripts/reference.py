@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from flowcraft.blueprint_schema import FORMS, schema_text
 from flowcraft_cli.main import COMMANDS, run_command
 from flowcraft_cli.settings import CONNECTIONS, DescribedSetting, described
 from flowcraft_operator.crdgen.definition import RESOURCES, manifest_text
@@ -28,6 +29,8 @@ def generated() -> dict[Path, str]:
         FOLDER / "commands.md": _page("The `flowcraft` command", _commands()),
         FOLDER / "settings.md": _page("Settings of commands and workers", _settings()),
         FOLDER / "resources.md": _page("Fields of the resources", _resources()),
+        FOLDER / "blueprints.md": _page("Fields of a blueprint", _blueprints()),
+        FOLDER / "blueprint.schema.json": schema_text(),
     }
 
 
@@ -120,6 +123,31 @@ def _resources() -> Iterator[str]:
             yield "| Field | Type | Default | Meaning |"
             yield "|---|---|---|---|"
             yield from _fields(schema["properties"][part])
+
+
+def _blueprints() -> Iterator[str]:
+    yield "JSON, or YAML of the same form. [blueprint.schema.json](blueprint.schema.json) is the same for"
+    yield "editors; in YAML, a first line `# yaml-language-server: $schema=…` names it. Fields that are not"
+    yield "listed are kept and mean nothing; `flowcraft lint` tells those that look like one of these."
+    for form in FORMS:
+        schema = form.model_json_schema()
+        yield ""
+        yield f"## {_flat(schema['description'].partition(':')[0]).rstrip('.')}"
+        yield ""
+        yield "| Field | Type | Meaning |"
+        yield "|---|---|---|"
+        for name, field in schema["properties"].items():
+            needed = " (required)" if name in schema.get("required", []) else ""
+            yield f"| `{name}`{needed} | {_kind(field)} | {_flat(field['description'])} |"
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """The type of a blueprint's field; that it may be null is the same as leaving it out."""
+    if "anyOf" in field:
+        return " or ".join(_kind(each) for each in field["anyOf"] if each.get("type") != "null")
+    if "$ref" in field or "items" in field or field.get("type") == "object":
+        return "list" if "items" in field else "object"
+    return " or ".join(f"`{value}`" for value in field["enum"]) if "enum" in field else str(field["type"])
 
 
 def _fields(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
+from flowcraft.blueprint_schema import BlueprintForm, ConfigForm, EdgeForm, NodeForm, fields_of
 from flowcraft.linting.finding import Finding, Path, Words
 
-NODE_FIELDS: Final = ("id", "uses", "params", "inputs", "config")
-CONFIG_FIELDS: Final = ("maxRetries", "retryDelay", "timeout", "fallback", "joinStrategy")
-EDGE_FIELDS: Final = ("source", "target", "action", "condition", "transform")
-BLUEPRINT_FIELDS: Final = ("id", "nodes", "edges", "metadata")
+NODE_FIELDS: Final = fields_of(NodeForm)
+CONFIG_FIELDS: Final = fields_of(ConfigForm)
+EDGE_FIELDS: Final = fields_of(EdgeForm)
+BLUEPRINT_FIELDS: Final = fields_of(BlueprintForm)
 _MEANT: Final[Mapping[str, str]] = {
     "retries": "maxRetries",
     "retry": "maxRetries",
