@@ -11,8 +11,8 @@ import pytest
 from tests.unit.clocks import SteppingClock
 
 from flowcraft import AppError, Blueprint, BlueprintError, FlowRuntime, NodeContext, NodeResult
-from flowcraft.engine.plan import Plan
 from flowcraft.engine.derivation import resolve
+from flowcraft.engine.plan import Plan
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.runner import RunOptions
 
@@ -371,7 +371,7 @@ async def test_an_unknown_blueprint_and_missing_code_are_told() -> None:
         await runtime.run("q")
     with pytest.raises(BlueprintError, match="MISSING_NODE_IMPLEMENTATION"):
         await runtime.run(blueprint("a unknown"))
-    with pytest.raises(ValueError, match="not JSON"):
+    with pytest.raises(ValueError, match="cannot be kept"):
         await runtime.run(blueprint("a b"), {"x": object()})
     with pytest.raises(AppError, match="concurrency"):
         RunOptions(concurrency=0)

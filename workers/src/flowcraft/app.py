@@ -7,14 +7,19 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.builder import FlowBuilder
 from flowcraft.dependencies import Dependencies
 from flowcraft.errors import AppError
+from flowcraft.extensions import Extensions
 from flowcraft.implementation import NodeImplementation, NodeSettings, Registry, config_of
 from flowcraft.runtime import BlueprintCatalog, RuntimeOptions
+
+if TYPE_CHECKING:
+    from flowcraft.events import Event
+    from flowcraft.middleware import Middleware
 
 Code = TypeVar("Code")
 
@@ -22,16 +27,24 @@ Code = TypeVar("Code")
 class App:
     """Node implementations and flows, registered by decorating and building."""
 
-    def __init__(self, name: str, *, dependencies: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        dependencies: Mapping[str, Any] | None = None,
+        extensions: Extensions | None = None,
+    ) -> None:
         """Start an empty app.
 
         Args:
             name: For logs and errors.
             dependencies: Handed to every node as ``ctx.dependencies``, and to parameters by name or type.
+            extensions: Middleware, events, serializer, evaluator, logger, tracing.
         """
         self.name = name
         self.registry = Registry()
         self.dependencies = Dependencies(dependencies)
+        self.extensions = extensions or Extensions()
         self._sources: list[FlowBuilder | Blueprint] = []
 
     @overload
@@ -101,6 +114,14 @@ class App:
 
         return register
 
+    def use(self, middleware: Middleware) -> None:
+        """Wrap middleware around the execution of every node, inside of what was added before."""
+        self.extensions.use(middleware)
+
+    def on(self, *kinds: type[Event] | str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+        """Call the decorated function, plain or async, for events of some kinds; for all without any."""
+        return self.extensions.on(*kinds)
+
     def flow(self, flow_id: str, version: str | None = None) -> FlowBuilder:
         """Begin a flow; it belongs to the app from here on.
 
@@ -152,7 +173,7 @@ class App:
             AppError: a node asks for a dependency that the app does not have.
         """
         self.registry.require_dependencies(self.dependencies)
-        return RuntimeOptions(self.blueprints, self.registry, self.dependencies, self.name)
+        return RuntimeOptions(self.blueprints, self.registry, self.dependencies, self.name, self.extensions)
 
 
 def load_app(spec: str, *, search_path: str | Path | None = None) -> App:

@@ -7,6 +7,7 @@ import contextvars
 import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -18,7 +19,7 @@ from flowcraft.dependencies import dependencies_of
 from flowcraft.engine.making import read_dynamic_nodes
 from flowcraft.errors import FatalError, InputError, OutputError
 from flowcraft.implementation import NodeImplementation
-from flowcraft.json_values import NotJsonError, plain_json
+from flowcraft.json_values import NotJsonError
 from flowcraft.node import BaseNode, NodeContext, NodeFunction, NodeResult
 from flowcraft.signature import Signature
 
@@ -75,7 +76,7 @@ class _FunctionCall:
             value = await code(*arguments)
         else:
             value = await _in_thread(code, arguments, context, self._threads)
-        return _result(value, signature.output_type, context)
+        return result_of(value, signature.output_type, context)
 
     async def give_up(self, _context: NodeContext, error: BaseException) -> NodeResult:
         raise error
@@ -103,7 +104,7 @@ class _ClassCall:
         assert self._prepared is not None  # noqa: S101  set by _prepare
         self._executing = True
         value = await self._call(node.exec, self._prepared[0], context)
-        result = _result(value, self._implementation.signature.exec_type, context)
+        result = result_of(value, self._implementation.signature.exec_type, context)
         self._executing = False
         return await self._phase(node.post, result, context)
 
@@ -114,7 +115,7 @@ class _ClassCall:
         context.context.writes.clear()
         context.context.writes.update(self._writes)
         value = await self._call(node.fallback, error, context)
-        result = _result(value, self._implementation.signature.exec_type, context)
+        result = result_of(value, self._implementation.signature.exec_type, context)
         return await self._phase(node.post, result, context)
 
     async def recover(self, context: NodeContext, error: BaseException) -> None:
@@ -145,8 +146,8 @@ class _ClassCall:
         self, method: Callable[..., Any], result: NodeResult, context: NodeContext
     ) -> NodeResult:
         try:
-            value = await self._call(method, result, context)
-            return _result(value, self._implementation.signature.output_type, context)
+            value = await self._call(method, as_given(result, context), context)
+            return result_of(value, self._implementation.signature.output_type, context)
         except Exception as error:
             raise PhaseFailedError(error) from error
 
@@ -202,8 +203,8 @@ def _place(what: str, location: tuple[int | str, ...]) -> str:
     return what + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
-def _result(value: Any, output_type: TypeAdapter[Any] | None, context: NodeContext) -> NodeResult:
-    """What code gave back, as a result whose output is plain JSON."""
+def result_of(value: Any, output_type: TypeAdapter[Any] | None, context: NodeContext) -> NodeResult:
+    """What code gave back, as a result whose output is JSON."""
     context.context.require_awaited()
     if isinstance(value, NodeResult):
         output, action = value.output, value.action or None
@@ -215,9 +216,15 @@ def _result(value: Any, output_type: TypeAdapter[Any] | None, context: NodeConte
     if output_type is not None:
         output = _dumped(output, output_type, context)
     try:
-        return NodeResult(plain_json(output), action, dynamic_nodes=made)
+        return NodeResult(context.context.serializer.encode(output), action, dynamic_nodes=made)
     except NotJsonError as error:
         raise OutputError(f"the node's output cannot be stored: {error}") from None
+
+
+def as_given(result: NodeResult, context: NodeContext) -> NodeResult:
+    """A result as the code gave it: its output as values instead of their JSON."""
+    output = context.context.serializer.decode(result.output)
+    return result if output is result.output else replace(result, output=output)
 
 
 def _dumped(output: Any, output_type: TypeAdapter[Any], context: NodeContext) -> Any:

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -24,9 +24,14 @@ from flowcraft.cancellation import being_cancelled, slept, uncancel, within
 from flowcraft.errors import FatalError, NonRetryableError
 from flowcraft.failures import ErrorDetail
 from flowcraft.implementation import NodeImplementation, RetryPolicy
+from flowcraft.middleware import Middleware, execute_around
 from flowcraft.node import NodeContext, NodeResult
 from flowcraft.outcomes import Cancelled, Completed, Failed, Outcome, RetryLater
 from flowcraft.ports.clock import Clock
+from flowcraft.serializer import JSON, Serializer
+
+if TYPE_CHECKING:
+    from flowcraft.telemetry import Telemetry
 
 __all__ = [
     "MOMENT_S",
@@ -80,12 +85,20 @@ class Surroundings:
         random: Jitter.
         threads: Where synchronous nodes run; None: the loop's own pool.
         moment_s: Retry delays up to this are slept through.
+        serializer: Makes JSON of outputs and context writes, and values of inputs.
+        logger: What ``ctx.logger`` is made of; None: structlog's.
+        middleware: Wrapped around each execution, the first one outermost.
+        telemetry: Tells starts, retries and fallbacks; None while nobody listens.
     """
 
     clock: Clock
     random: Random
     threads: Executor | None = None
     moment_s: float = MOMENT_S
+    serializer: Serializer = JSON
+    logger: Any = None
+    middleware: tuple[Middleware, ...] = ()
+    telemetry: Telemetry | None = None
 
 
 async def execute_node(
@@ -102,12 +115,22 @@ async def execute_node(
     Raises:
         asyncio.CancelledError: the calling task was cancelled and the node was not.
     """
+    if around.telemetry is not None:
+        context = work.context(first_attempt)
+        around.telemetry.node_started(context.node_key, context.input, first_attempt)
+    if around.middleware:
+        return await execute_around(
+            work, around, first_attempt, lambda inner: _execute(inner, around, fallback, first_attempt)
+        )
+    return await _execute(work, around, fallback, first_attempt)
+
+
+async def _execute(work: Work, around: Surroundings, fallback: Work | None, first_attempt: int) -> Outcome:
     call = node_call(work.implementation, around.threads)
     policy = work.policy
     attempt = first_attempt
     while True:
         context = work.context(attempt)
-        context.detach()
         tried = await _try(call.attempt, context, policy, around, attempt)
         if not isinstance(tried, _Failure):
             return tried
@@ -115,6 +138,8 @@ async def execute_node(
             return await _give_up(call, work, around, _LastTry(context, tried.error, attempt), fallback)
         delay_s = backoff_s(policy, attempt, around.random)
         detail = ErrorDetail.of(tried.error)
+        if around.telemetry is not None:
+            around.telemetry.node_retried(context, detail, delay_s)
         _log.warning(
             "node attempt failed",
             run_id=context.run_id,
@@ -164,6 +189,7 @@ async def _try(
         return Cancelled(attempt - 1)
     tried: Completed | _Failure
     try:
+        context.detach(around.serializer, around.logger)
         if policy.timeout_s is None:
             result = await code(context)
         else:
@@ -202,7 +228,6 @@ async def _give_up(
             return await call.give_up(context, error)
 
         context = work.context(last.attempt)  # the attempt's own may have been told that its time is over
-        context.detach()
         tried = await _try(replace, context, work.policy, around, last.attempt)
         if not isinstance(tried, _Failure):
             return tried
@@ -213,7 +238,8 @@ async def _give_up(
     attempt = last.attempt + 1
     replacement = node_call(fallback.implementation, around.threads)
     context = fallback.context(attempt)
-    context.detach()
+    if around.telemetry is not None:
+        around.telemetry.node_fell_back(context.node_key, fallback.implementation.name, error)
     outcome = await _try(replacement.attempt, context, fallback.policy, around, attempt)
     if isinstance(outcome, Completed):
         return dataclasses.replace(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, Generic
 
-import structlog
 from typing_extensions import TypeVar
 
 from flowcraft.definitions import NodeDefinition
 from flowcraft.errors import NonRetryableError
-from flowcraft.json_values import NotJsonError, detached, plain_json
+from flowcraft.json_values import NotJsonError, detached
+from flowcraft.loggers import bound
+from flowcraft.serializer import JSON, Serializer
 
 T = TypeVar("T")
 Input = TypeVar("Input", default=Any)
@@ -67,10 +68,11 @@ class RunContext:
     nothing behind. A node reads its own writes.
     """
 
-    __slots__ = ("_begun", "_loop", "_reader", "writes")
+    __slots__ = ("_begun", "_loop", "_reader", "serializer", "writes")
 
     def __init__(self, reader: ContextReader = nothing_stored) -> None:
         self._reader = reader
+        self.serializer: Serializer = JSON
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun: list[tuple[str, Coroutine[Any, Any, None]]] = []
         self.writes: dict[str, Any] = {}
@@ -79,7 +81,7 @@ class RunContext:
     async def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, the caller's own copy; ``default`` where there is none."""
         value = self.writes[key] if key in self.writes else await self._reader(key)
-        return default if value is MISSING else detached(value)
+        return default if value is MISSING else self.serializer.decode(value)
 
     async def has(self, key: str) -> bool:
         """Whether the key exists, null included."""
@@ -89,7 +91,7 @@ class RunContext:
         """Write a key when the node completes. To be awaited: the node fails where that was forgotten.
 
         Raises:
-            ValueError: the value is not JSON, or the key is empty, too long or reserved.
+            ValueError: the value cannot be kept as JSON, or the key is empty, too long or reserved.
         """
         return self._to_await(f"set({key!r}, …)", self._set(key, value))
 
@@ -140,7 +142,7 @@ class RunContext:
     async def _set(self, key: str, value: Any) -> None:
         _check_key(key)
         try:
-            self.writes[key] = plain_json(value)
+            self.writes[key] = self.serializer.encode(value)
         except NotJsonError as error:
             raise NotJsonError(f"context key {key!r}: {error}") from None
 
@@ -201,6 +203,7 @@ class NodeContext(Generic[Input]):
     """
 
     __slots__ = (
+        "_given_logger",
         "_logger",
         "_report",
         "attempt",
@@ -240,6 +243,7 @@ class NodeContext(Generic[Input]):
         self.idempotency_key = idempotency_key or f"{run_id}:{self.node_key}"
         self.dependencies: Mapping[str, Any] = {} if dependencies is None else dependencies
         self.cancelled = asyncio.Event() if cancelled is None else cancelled
+        self._given_logger: Any = None
         self._logger: Any = None
         self._report = report
 
@@ -255,18 +259,28 @@ class NodeContext(Generic[Input]):
         if self._report is not None:
             self._report(done, 1.0 if total is None else total)
 
-    def detach(self) -> None:
-        """Give the node's code its own copy of input and params, so that what it changes stays its own."""
-        self.input = detached(self.input)
+    def detach(self, serializer: Serializer = JSON, logger: Any = None) -> None:
+        """Give the node's code its own copy of input and params, so that what it changes stays its own.
+
+        Args:
+            serializer: Reads the input, and reads and writes context keys.
+            logger: What ``ctx.logger`` is made of; see ``loggers.bound``.
+
+        Raises:
+            InputError: the input needs a type that this process does not know.
+        """
+        self._given_logger = logger
+        self.context.serializer = serializer
+        self.input = serializer.decode(self.input)
         if self.params:
             self.params = detached(self.params)
 
     @property
     def logger(self) -> Any:
-        """A structlog logger that names run, node key and attempt in every line."""
+        """A logger, structlog's unless the app has another, that names run, node key and attempt."""
         if self._logger is None:
-            self._logger = structlog.get_logger("flowcraft.node").bind(
-                run_id=self.run_id, node_key=self.node_key, attempt=self.attempt
+            self._logger = bound(
+                self._given_logger, run_id=self.run_id, node_key=self.node_key, attempt=self.attempt
             )
         return self._logger
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.dependencies import dependencies_of
 from flowcraft.errors import AppError
+from flowcraft.extensions import Extensions
 from flowcraft.implementation import Registry
 
 if TYPE_CHECKING:
+    from flowcraft.events import Event
     from flowcraft.memory.result import Decision, RunResult
     from flowcraft.memory.runner import MemoryRunner, RunOptions
 
@@ -70,12 +72,14 @@ class RuntimeOptions:
         registry: Implementations by the name that ``uses`` says.
         dependencies: Handed to every node as ``ctx.dependencies``.
         name: For logs.
+        extensions: Middleware, events, serializer, evaluator, logger, tracing.
     """
 
     blueprints: BlueprintCatalog
     registry: Registry
     dependencies: Mapping[str, Any] = field(default_factory=dict)
     name: str = "flowcraft"
+    extensions: Extensions = field(default_factory=Extensions)
 
 
 class FlowRuntime:
@@ -88,8 +92,17 @@ class FlowRuntime:
         | Iterable[Blueprint | Mapping[str, Any]] = (),
         registry: Mapping[str, Any] | None = None,
         dependencies: Mapping[str, Any] | None = None,
+        extensions: Extensions | None = None,
+        strict: bool = False,
     ) -> None:
         """Take blueprints (values or upstream's JSON, in a list or by id) and node code by name.
+
+        Args:
+            blueprints: What can be run by its id.
+            registry: Node code by the name that ``uses`` says.
+            dependencies: Handed to every node.
+            extensions: Middleware, events, serializer, evaluator, logger, tracing.
+            strict: Refuse blueprints with cycles in every run in memory.
 
         Raises:
             AppError: a blueprint stands under an id that is not its own, or code cannot be a node.
@@ -103,8 +116,12 @@ class FlowRuntime:
             catalog.add(blueprint)
         own = registry if isinstance(registry, Registry) else Registry(registry)
         self._options = RuntimeOptions(
-            catalog, own, dependencies_of({} if dependencies is None else dependencies)
+            catalog,
+            own,
+            dependencies_of({} if dependencies is None else dependencies),
+            extensions=extensions or Extensions(),
         )
+        self._strict = strict
         self._runner: MemoryRunner | None = None
 
     @property
@@ -123,21 +140,33 @@ class FlowRuntime:
         Args:
             blueprint: A value, upstream's JSON, or the id of one that this runtime was given.
             input: JSON; the start nodes' input and the first layer of the run's context.
-            options: Run id, concurrency, clock, randomness.
+            options: Run id, concurrency, targets, inputs of nodes, control, clock, and so on.
 
         Raises:
-            AppError: no blueprint of this id was given.
-            BlueprintError: the blueprint has mistakes, or uses code that is not registered.
-            NotJsonError: the input is not JSON.
+            AppError: no blueprint of this id was given, or there is no node of a name in the options.
+            BlueprintError: the blueprint has mistakes, uses code that is not registered, or has a cycle where
+                that is refused.
+            NotJsonError: the input cannot be kept as JSON.
         """
         from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
 
-        return await self._in_memory().run(self._found(blueprint), input, options or RunOptions())
+        given = options or RunOptions()
+        if self._strict and not given.strict:
+            given = replace(given, strict=True)
+        return await self._in_memory().run(self._found(blueprint), input, given)
 
     async def resume(
-        self, result: RunResult, decisions: Mapping[str, Decision], options: RunOptions | None = None
+        self,
+        result: RunResult,
+        decisions: Mapping[str, Decision] | None = None,
+        options: RunOptions | None = None,
     ) -> RunResult:
-        """Go on with a run in memory that awaits decisions, given for some or all of ``result.awaiting``.
+        """Go on with a run in memory that awaits decisions or was paused.
+
+        Args:
+            result: What it has come to; it stays as it is.
+            decisions: For some or all of ``result.awaiting``.
+            options: How it is carried out from here on.
 
         Raises:
             AppError: a node decided on does not wait.
@@ -145,13 +174,77 @@ class FlowRuntime:
         """
         from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
 
-        return await self._in_memory().resume(result, decisions, options or RunOptions())
+        return await self._in_memory().resume(result, decisions or {}, options or RunOptions())
+
+    async def rerun(self, result: RunResult, node: str, options: RunOptions | None = None) -> RunResult:
+        """Run a node and all behind it again, with what the nodes before it have left.
+
+        Args:
+            result: A run in memory, or a replayed one, whatever its status; it stays as it is.
+            node: A node that was ready in it.
+            options: How it is carried out; ``inputs`` gives nodes another input.
+
+        Raises:
+            AppError: there is no such node, or the run never came to it.
+        """
+        from flowcraft.memory.revision import before  # noqa: PLC0415  workers never need it
+        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415
+
+        return await self._in_memory().resume(before(result, node), {}, options or RunOptions())
+
+    async def complete(
+        self, result: RunResult, results: Mapping[str, Decision], options: RunOptions | None = None
+    ) -> RunResult:
+        """Take these results for nodes, failed ones for example, and go on behind them.
+
+        Raises:
+            AppError: there is no such node, or the run never came to it.
+            NotJsonError: an output cannot be kept as JSON.
+        """
+        from flowcraft.memory.revision import before  # noqa: PLC0415  workers never need it
+        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415
+
+        for node in results:
+            result = before(result, node)
+        return await self._in_memory().complete(result, results, options or RunOptions())
+
+    def patch_context(
+        self, result: RunResult, values: Mapping[str, Any] | None = None, *, delete: Collection[str] = ()
+    ) -> RunResult:
+        """The same run with other context keys, to be resumed or run again from a node.
+
+        Raises:
+            NotJsonError: a value cannot be kept as JSON.
+        """
+        from flowcraft.memory.revision import patched  # noqa: PLC0415  workers never need it
+
+        serializer = self._options.extensions.serializer
+        plain = {name: serializer.encode(value) for name, value in (values or {}).items()}
+        return patched(result, plain, delete)
+
+    def replay(
+        self, blueprint: Blueprint | Mapping[str, Any] | str, events: Iterable[Event], run_id: str = ""
+    ) -> RunResult:
+        """What a recorded run came to, or had come to at the last of these events; executes nothing.
+
+        Args:
+            blueprint: What was run.
+            events: Its events in order, from an event store; those of other runs are ignored.
+            run_id: The run; by default the one of the first event.
+
+        Raises:
+            AppError: there is no event of the run, or the events are of another blueprint.
+        """
+        from flowcraft.memory.replay import replay  # noqa: PLC0415  workers never need it
+
+        return replay(self._found(blueprint), events, run_id)
 
     def _in_memory(self) -> MemoryRunner:
         if self._runner is None:
             from flowcraft.memory.runner import MemoryRunner  # noqa: PLC0415  workers never need it
 
-            self._runner = MemoryRunner(self._options.registry, self._options.dependencies)
+            options = self._options
+            self._runner = MemoryRunner(options.registry, options.dependencies, options.extensions)
         return self._runner
 
     def _found(self, blueprint: Blueprint | Mapping[str, Any] | str) -> Blueprint:

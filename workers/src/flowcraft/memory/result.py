@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import NodeErrorDocument
 
-RunStatus = Literal["completed", "failed", "awaiting"]
+RunStatus = Literal["completed", "failed", "cancelled", "awaiting", "paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,14 @@ class RunResult:
         run_id: The run.
         blueprint: What was run.
         input: The run's input, as JSON.
-        status: ``completed``, ``failed``, or ``awaiting`` when nothing can move without a decision.
+        status: ``completed``, ``failed``, ``cancelled``, ``awaiting`` when nothing can move without a
+            decision, or ``paused`` when something could and was not let.
         output: Outputs of the completed terminal nodes by id; None unless completed.
         errors: What failed, as in a run's header: ``nodeKey``, ``type``, ``message``, ``attempt``, ``at``.
         records: What is known of each node key; keys that were not reached have none.
         context: The run's shared keys, its input not among them.
+        writes: What each node key wrote of it, in the order in which they completed; ``MISSING`` marks a
+            deleted key.
     """
 
     run_id: str
@@ -49,6 +52,7 @@ class RunResult:
     errors: tuple[NodeErrorDocument, ...]
     records: Mapping[str, NodeRecord]
     context: Mapping[str, Any]
+    writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def awaiting(self) -> tuple[str, ...]:

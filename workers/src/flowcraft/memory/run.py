@@ -10,14 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, Final
 
 from flowcraft.cancellation import uncancel
-from flowcraft.distributed.times import iso, later
+from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, node_input
@@ -25,12 +25,15 @@ from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
 from flowcraft.errors import EvaluationError
 from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
+from flowcraft.extensions import Extensions
 from flowcraft.failures import ErrorDetail
+from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Code, Program, Step
 from flowcraft.memory.result import Decision
 from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
+from flowcraft.telemetry import Telemetry
 
 BREATH_S: Final = 0.01
 """How long nodes that never block may hold the event loop."""
@@ -51,6 +54,9 @@ class Surround:
         dependencies: Handed to every node.
         concurrency: Nodes that execute at a time.
         threads: Where synchronous nodes run; None: the loop's own pool.
+        extensions: What the app brought along.
+        control: Pauses and cancels the run from outside.
+        inputs: Inputs of nodes, by id or key, instead of those that the blueprint gives them.
     """
 
     clock: Clock
@@ -59,6 +65,9 @@ class Surround:
     dependencies: Mapping[str, Any]
     concurrency: int
     threads: Executor | None
+    extensions: Extensions
+    control: RunControl | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MemoryRun:
@@ -68,6 +77,10 @@ class MemoryRun:
         records: What is known of each node key.
         context: The run's shared keys, as committed by completed nodes.
         ended: Every node key is resolved.
+        failed: A node failed.
+        cancelled: The run was cancelled from outside.
+        held: Something was ready and did not begin, because the run is paused.
+        writes: Context keys that each node key wrote, in the order of its completion.
     """
 
     def __init__(
@@ -79,11 +92,23 @@ class MemoryRun:
     ) -> None:
         self.records: dict[str, NodeRecord] = {}
         self.context: dict[str, Any] = {}
-        self.ended = False
+        self.ended = self.failed = self.cancelled = self.held = False
+        self.writes: dict[str, Mapping[str, Any]] = {}
         self._program = program
         self._plan = program.plan
         self._surround = surround
-        self._around = Surroundings(surround.clock, surround.random, surround.threads)
+        extensions = surround.extensions
+        self._telemetry = Telemetry.of(extensions.events, surround.clock, run_id, program.plan.blueprint.id)
+        self._around = Surroundings(
+            surround.clock,
+            surround.random,
+            surround.threads,
+            serializer=extensions.serializer,
+            logger=extensions.logger,
+            middleware=tuple(extensions.middleware),
+            telemetry=self._telemetry,
+        )
+        self._control = surround.control
         self._run_id = run_id
         self._input = input
         self._facts = Facts(self.records, self.context, input)
@@ -98,11 +123,6 @@ class MemoryRun:
         self._breath_at = 0.0
         self._shown = ""
         self._shown_from = self._shown_until = datetime.min.replace(tzinfo=UTC)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a node failed."""
-        return self._stopped.is_set()
 
     async def go(self) -> None:
         """Begin."""
@@ -122,16 +142,47 @@ class MemoryRun:
         for record in records.values():
             if record.status == "completed":
                 self._route(self._program.follow(record.key, record.taken))
-        self._ready.extend(decisions)
-        await self._carry_on()
+        self._ready.extend(key for key in self._plan.start if key not in self.records)
+        self._ready.extend(key for key in decisions if key not in self._ready)
+        await self._carry_on(alarms_again=True)
 
     # ---- who runs when ----
 
-    async def _carry_on(self) -> None:
+    async def _carry_on(self, *, alarms_again: bool = False) -> None:
         self._breath_at = asyncio.get_running_loop().time() + BREATH_S
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            await self._lane()
+        control = self._control
+        forget = control.listen(self._heard) if control is not None else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                if alarms_again:
+                    self._set_alarms_again()
+                self._heard()
+                await self._lane()
+        finally:
+            if forget is not None:
+                forget()
+
+    def _heard(self) -> None:
+        """Do what was asked for from outside, if anything was."""
+        control = self._control
+        if control is None:
+            return
+        if control.cancelling and not self._stopped.is_set():
+            self.cancelled = True
+            self._stop()
+        elif control.pausing:
+            self.held = self.held or bool(self._alarms)
+            for task in self._alarms:
+                task.cancel()
+
+    def _set_alarms_again(self) -> None:
+        """What slept when the run was paused goes on sleeping, by the clock on the wall."""
+        now = self._surround.clock.now()
+        for key, record in self.records.items():
+            wake_at = None if record.resolved else parse_time(record.wake_at)
+            if wake_at is not None and key not in self._decisions:
+                self._set_alarm(key, max((wake_at - now).total_seconds(), 0.0))
 
     async def _lane(self) -> None:
         """Act on ready node keys, one after the other, until there are none.
@@ -147,6 +198,9 @@ class MemoryRun:
         try:
             while self._ready and not self._stopped.is_set():
                 key = self._ready.popleft()
+                if self._control is not None and not self._control.admits(key, NodeKey.parse(key).node):
+                    self.held = True
+                    continue
                 if self._ready:
                     self._offer()
                 self._executing.add(task)
@@ -191,10 +245,10 @@ class MemoryRun:
         own = self.records.get(key)
         started = self._now() if own is None else own.started_at
         code = step.code
-        if code is None:
+        if code is None or (self._decisions and key in self._decisions):
             self._wait(key, step, own, started)
             return
-        value = node_input(self._plan, key, self._facts_of(step))
+        value = self._input_of(key, step)
         fallback = None if step.fallback is None else self._work(key, step.fallback, value)
         first_attempt = 1 if own is None else own.attempt + 1
         try:
@@ -213,23 +267,25 @@ class MemoryRun:
         elif isinstance(outcome, Failed):
             self._failed(key, step, outcome.error, outcome.attempts, started)
         elif isinstance(outcome, RetryLater):
-            self.records[key] = replace(
-                self._record(key, step, started),
-                kind="retry",
-                wake_at=later(self._surround.clock.now(), outcome.delay_s),
-                attempt=outcome.attempts,
-                error=outcome.error.to_dict(),
+            self._await(
+                replace(
+                    self._record(key, step, started),
+                    kind="retry",
+                    wake_at=later(self._surround.clock.now(), outcome.delay_s),
+                    attempt=outcome.attempts,
+                    error=outcome.error.to_dict(),
+                ),
+                outcome.delay_s,
             )
-            self._set_alarm(key, outcome.delay_s)
 
     def _wait(self, key: str, step: Step, own: NodeRecord | None, started: str) -> None:
         """A kind that the engine acts on itself begins to wait, or has waited."""
-        if own is not None:
+        if own is not None or key in self._decisions:
             self._completed(key, step, self._waited(key, step), {}, attempts=1, started=started)
         elif step.planned.definition.uses == "wait":
-            self.records[key] = replace(self._record(key, step, started), kind="wait")
+            self._await(replace(self._record(key, step, started), kind="wait"))
         elif step.planned.definition.uses == "webhook":
-            self.records[key] = replace(self._record(key, step, started), kind="webhook")
+            self._await(replace(self._record(key, step, started), kind="webhook"))
         elif step.planned.definition.uses == "subflow":
             detail = ErrorDetail("SubflowError", "a subflow does not run in memory yet")
             self._failed(key, step, detail, 1, started)
@@ -240,15 +296,34 @@ class MemoryRun:
                 self._failed(key, step, ErrorDetail.of(error), 1, started)
                 return
             wake_at = later(self._surround.clock.now(), nap_s)
-            self.records[key] = replace(self._record(key, step, started), kind="sleep", wake_at=wake_at)
-            self._set_alarm(key, nap_s)
+            self._await(replace(self._record(key, step, started), kind="sleep", wake_at=wake_at), nap_s)
+
+    def _await(self, record: NodeRecord, delay_s: float | None = None) -> None:
+        """Let a node key wait, for so many seconds or for a decision."""
+        self.records[record.key] = record
+        if self._telemetry is not None:
+            self._telemetry.recorded(self._plan, record, {})
+        if delay_s is None:
+            return
+        if self._control is not None and self._control.pausing:
+            self.held = True
+        else:
+            self._set_alarm(record.key, delay_s)
 
     def _waited(self, key: str, step: Step) -> NodeResult:
         """The result of a node that waited: the decision's, or the input that a sleep passes on."""
         decision = self._decisions.get(key)
         if decision is not None:
             return NodeResult(decision.output, decision.action)
-        return NodeResult(node_input(self._plan, key, self._facts_of(step)))
+        return NodeResult(self._input_of(key, step))
+
+    def _input_of(self, key: str, step: Step) -> Any:
+        given = self._surround.inputs
+        if given:
+            for name in (key, step.planned.id):
+                if name in given:
+                    return given[name]
+        return node_input(self._plan, key, self._facts_of(step))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
         return Work(code.implementation, partial(self._node_context, key, code, value), code.policy)
@@ -326,13 +401,14 @@ class MemoryRun:
                 self._failed(key, step, ErrorDetail.of(error), attempts, started)
                 return
         if writes:
+            self.writes[key] = writes
             for name, value in writes.items():
                 if value is MISSING:
                     self.context.pop(name, None)
                 else:
                     self.context[name] = value
         decision = self._decisions.get(key) if self._decisions else None
-        self.records[key] = NodeRecord(
+        record = self.records[key] = NodeRecord(
             key,
             step.planned.id,
             "completed",
@@ -346,17 +422,22 @@ class MemoryRun:
             seq=self._seq(step),
             decision=None if decision is None else {"action": decision.action, "output": decision.output},
         )
+        if self._telemetry is not None:
+            self._telemetry.recorded(self._plan, record, writes)
         if not self._stopped.is_set():
             self._route(self._program.follow(key, taken))
 
     def _failed(self, key: str, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
-        self.records[key] = replace(
+        record = self.records[key] = replace(
             self._record(key, step, started),
             status="failed",
             error=error.to_dict(),
             attempt=attempts,
             finished_at=self._now(),
         )
+        self.failed = True
+        if self._telemetry is not None:
+            self._telemetry.recorded(self._plan, record, {})
         self._stop()
 
     def _route(self, wave: Wave) -> None:
@@ -390,6 +471,8 @@ class MemoryRun:
                 self.records[key] = NodeRecord(
                     key, NodeKey.parse(key).node, "skipped", finished_at=self._now()
                 )
+                if self._telemetry is not None:
+                    self._telemetry.skipped((key,))
 
     def _arrive(self, join: JoinStates) -> Join:
         """The state of a join after these edges; ``OPEN`` also if it was decided before."""

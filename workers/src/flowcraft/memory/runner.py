@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.ending import failure
-from flowcraft.errors import AppError, FlowcraftError
+from flowcraft.errors import AppError, BlueprintError, FlowcraftError
 from flowcraft.evaluator import ExpressionEvaluator
+from flowcraft.extensions import Extensions
 from flowcraft.implementation import Registry
-from flowcraft.json_values import plain_json
+from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision, RunResult, RunStatus
 from flowcraft.memory.run import MemoryRun, Surround
+from flowcraft.memory.targets import towards
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
+from flowcraft.telemetry import Telemetry
 
 DEFAULT_CONCURRENCY: Final = 16
 MAX_PROGRAMS: Final = 256
@@ -37,12 +42,24 @@ class RunOptions:
         concurrency: Nodes that execute at a time.
         clock: Time; the machine's by default.
         random: Jitter of retry delays; a source of the runtime's own by default.
+        targets: Node ids: only they and what lies before them run; all nodes by default.
+        inputs: Inputs of nodes, by id or key, instead of those that the blueprint gives them.
+        control: Pauses or cancels the run from outside.
+        signal: Cancels the run when it is set.
+        strict: Refuse a blueprint with a cycle.
+        threads: Where synchronous nodes run; a pool of the run's own by default.
     """
 
     run_id: str = ""
     concurrency: int = DEFAULT_CONCURRENCY
     clock: Clock = field(default_factory=SystemClock)
     random: Random | None = None
+    targets: Collection[str] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    control: RunControl | None = None
+    signal: asyncio.Event | None = None
+    strict: bool = False
+    threads: Executor | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -52,10 +69,13 @@ class RunOptions:
 class MemoryRunner:
     """Runs blueprints whose code is in one registry."""
 
-    def __init__(self, registry: Registry, dependencies: Mapping[str, Any]) -> None:
+    def __init__(
+        self, registry: Registry, dependencies: Mapping[str, Any], extensions: Extensions | None = None
+    ) -> None:
         self._registry = registry
         self._dependencies = dependencies
-        self._evaluator = ExpressionEvaluator()
+        self._extensions = extensions or Extensions()
+        self._evaluator = self._extensions.evaluator or ExpressionEvaluator()
         self._random = Random()  # noqa: S311  jitter
         self._programs: OrderedDict[str, Program] = OrderedDict()
 
@@ -63,16 +83,19 @@ class MemoryRunner:
         """Run from the start until it completes, fails, or only decisions can move it.
 
         Raises:
-            BlueprintError: the blueprint has mistakes, or uses code that is not registered.
-            NotJsonError: the input is not JSON.
+            AppError: there is no node of a name in the options.
+            BlueprintError: the blueprint has mistakes, uses code that is not registered, or has a cycle where
+                that is refused.
+            NotJsonError: the input cannot be kept as JSON.
         """
+        if options.strict:
+            _refuse_cycles(blueprint)
+        if options.targets:
+            blueprint = towards(blueprint, options.targets)
         program = self._program(blueprint)
         run_id = options.run_id or str(uuid.uuid4())
-        given = {} if input is None else plain_json(input)
-        with self._surround(program, options) as surround:
-            run = MemoryRun(program, surround, run_id, given)
-            await _unwrapped(run.go())
-        return _result(run, program, run_id, given)
+        given = {} if input is None else self._extensions.serializer.encode(input)
+        return await self._carried(program, options, _Begun(run_id, given), MemoryRun.go)
 
     async def resume(
         self, result: RunResult, decisions: Mapping[str, Decision], options: RunOptions
@@ -81,21 +104,60 @@ class MemoryRunner:
 
         Raises:
             AppError: a node decided on does not wait.
-            NotJsonError: a decision's output is not JSON.
+            NotJsonError: a decision's output cannot be kept as JSON.
         """
         for key in decisions:
             if key not in result.awaiting:
                 waiting = ", ".join(result.awaiting) or "nothing"
                 raise AppError(f"node {key!r} of run {result.run_id} does not wait; {waiting} does")
+        return await self.complete(result, decisions, options)
+
+    async def complete(
+        self, result: RunResult, decisions: Mapping[str, Decision], options: RunOptions
+    ) -> RunResult:
+        """Go on with a run, these results taken for nodes that wait or have no record.
+
+        Raises:
+            NotJsonError: an output cannot be kept as JSON.
+        """
+        encode = self._extensions.serializer.encode
         plain = {
-            key: Decision(decision.action or None, plain_json(decision.output))
+            key: Decision(decision.action or None, encode(decision.output))
             for key, decision in decisions.items()
         }
+
+        async def go_on(run: MemoryRun) -> None:
+            run.writes.update(result.writes)
+            await run.go_on(result.records, result.context, plain)
+
         program = self._program(result.blueprint)
-        with self._surround(program, options) as surround:
-            run = MemoryRun(program, surround, result.run_id, result.input)
-            await _unwrapped(run.go_on(result.records, result.context, plain))
-        return _result(run, program, result.run_id, result.input)
+        begun = _Begun(result.run_id, result.input, again=True)
+        return await self._carried(program, options, begun, go_on)
+
+    async def _carried(
+        self,
+        program: Program,
+        options: RunOptions,
+        begun: _Begun,
+        go: Callable[[MemoryRun], Coroutine[Any, Any, None]],
+    ) -> RunResult:
+        """Carry a run on until nothing moves, and tell its beginning and its end."""
+        events = self._extensions.events
+        blueprint_id = program.plan.blueprint.id
+        telemetry = Telemetry.of(events, options.clock, begun.run_id, blueprint_id)
+        if telemetry is not None:
+            telemetry.resumed() if begun.again else telemetry.started(begun.input)
+        with self._surround(program, options) as surround, _signalled(options.signal, surround.control):
+            run = MemoryRun(program, surround, begun.run_id, begun.input)
+            await _unwrapped(go(run))
+        result = _result(run, program, begun.run_id, begun.input)
+        if telemetry is not None:
+            if result.status in ("awaiting", "paused"):
+                telemetry.paused()
+            else:
+                telemetry.finished(result.status, result.output, result.errors)
+            await events.drain()
+        return result
 
     def _program(self, blueprint: Blueprint) -> Program:
         name = blueprint.content_hash
@@ -108,9 +170,13 @@ class MemoryRunner:
 
     @contextmanager
     def _surround(self, program: Program, options: RunOptions) -> Iterator[Surround]:
-        threads: Executor | None = None
-        if program.blocks:
+        threads = options.threads
+        if program.blocks and threads is None:
             threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="node")
+        control = options.control
+        if control is None and options.signal is not None:
+            control = RunControl()
+        encode = self._extensions.serializer.encode
         try:
             yield Surround(
                 clock=options.clock,
@@ -119,10 +185,49 @@ class MemoryRunner:
                 dependencies=self._dependencies,
                 concurrency=options.concurrency,
                 threads=threads,
+                extensions=self._extensions,
+                control=control,
+                inputs={name: encode(value) for name, value in options.inputs.items()},
             )
         finally:
-            if threads is not None:
+            if threads is not None and threads is not options.threads:
                 threads.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Which run is carried on, and whether it was begun before."""
+
+    run_id: str
+    input: Any
+    again: bool = False
+
+
+def _refuse_cycles(blueprint: Blueprint) -> None:
+    cycles = analyze_blueprint(blueprint).cycles
+    if cycles:
+        shown = " -> ".join(cycles[0])
+        raise BlueprintError(f"blueprint {blueprint.id} has a cycle, which strict mode refuses: {shown}")
+
+
+@contextmanager
+def _signalled(signal: asyncio.Event | None, control: RunControl | None) -> Iterator[None]:
+    """Cancel the run when the signal is set."""
+    if signal is None or control is None:
+        yield
+        return
+
+    async def watch() -> None:
+        await signal.wait()
+        control.cancel()
+
+    if signal.is_set():
+        control.cancel()
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 async def _unwrapped(carrying: Any) -> None:
@@ -140,11 +245,15 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
     records = run.records
     failed: list[NodeRecord] = []
     status: RunStatus
-    if run.failed:
+    if run.cancelled:
+        status = "cancelled"
+    elif run.failed:
         failed = [record for record in records.values() if record.status == "failed"]
         status = "failed"
     elif run.ended:
         status = "completed"
+    elif run.held:
+        status = "paused"
     elif any(not record.resolved for record in records.values()):
         status = "awaiting"
     else:
@@ -155,5 +264,13 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         output = {key: found.output for key, found in known if found and found.status == "completed"}
     errors = tuple(failure(record) for record in failed)
     return RunResult(
-        run_id, program.plan.blueprint, given, status, output, errors, records, dict(run.context)
+        run_id,
+        program.plan.blueprint,
+        given,
+        status,
+        output,
+        errors,
+        records,
+        dict(run.context),
+        run.writes,
     )
