@@ -37,6 +37,13 @@ def test_a_sound_blueprint_has_no_findings() -> None:
     require_valid(sound, {"a", "b"})
 
 
+def batch(**params: Any) -> Blueprint:
+    """A batch behind a node ``a``, with these parameters."""
+    given = {"workerUsesKey": "b", "gatherNodeId": "gather", **params}
+    nodes = ["a", NodeDefinition("scatter", "batch-scatter", given), NodeDefinition("gather", "batch-gather")]
+    return blueprint(nodes, [("a", "scatter"), ("scatter", "gather")])
+
+
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
@@ -46,7 +53,19 @@ def test_a_sound_blueprint_has_no_findings() -> None:
         (blueprint(["a", "a"]), ["DUPLICATE_NODE_ID"]),
         (blueprint(["unknown"]), ["MISSING_NODE_IMPLEMENTATION"]),
         (blueprint([NodeDefinition("a", "loop-controller")]), ["UNSUPPORTED_NODE_KIND"]),
-        (blueprint([NodeDefinition("a", "batch-scatter")]), ["UNSUPPORTED_NODE_KIND"]),
+        (
+            blueprint([NodeDefinition("a", "batch-scatter")]),
+            ["INVALID_BATCH_GATHER", "INVALID_BATCH_WORKER_KEY"],
+        ),
+        (batch(), []),
+        (batch(workerUsesKey="unknown"), ["INVALID_BATCH_WORKER_KEY"]),
+        (batch(workerUsesKey="sleep"), []),
+        (batch(gatherNodeId="unknown"), ["INVALID_BATCH_GATHER"]),
+        (batch(gatherNodeId="a"), ["INVALID_BATCH_GATHER"]),
+        (batch(chunkSize=-1), ["INVALID_BATCH_SETTING"]),
+        (batch(onError="ignore"), ["INVALID_BATCH_SETTING"]),
+        (blueprint([NodeDefinition("a", "batch-gather")]), ["INVALID_BATCH_GATHER"]),
+        (blueprint(["a", NodeDefinition("b", "batch-gather")], [("a", "b")]), []),
         (blueprint([NodeDefinition("a", "sleep")]), ["INVALID_SLEEP_DURATION"]),
         (blueprint([NodeDefinition("a", "sleep", {"duration": "soon"})]), ["INVALID_SLEEP_DURATION"]),
         (blueprint([NodeDefinition("a", "sleep", {"duration": 500})]), []),

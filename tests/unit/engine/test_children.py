@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft import BlueprintError, InputError, NodeDefinition, NodeResult, OutputError
+from flowcraft import Blueprint, BlueprintError, InputError, NodeDefinition, NodeResult, OutputError
 from flowcraft.engine.children import MAX_DEPTH, Children, derive, gathered, names_of, owner_of, seq_after
+from flowcraft.engine.inputs import Facts, Needs
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import Owned, Settings, made_by, read_dynamic_nodes, scattered
+from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import Join, join_state
+from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.records import NodeRecord
 
 IDS = st.text("ab/%.", min_size=1, max_size=4)
@@ -137,6 +140,8 @@ def test_what_is_gathered_of_failed_children(on_error: Any, found: list[Any]) ->
 
 # ---- what they are made of ----
 
+PLAN = Plan.of(Blueprint("p", (NodeDefinition("scatter", "batch-scatter"), NodeDefinition("make", "make"))))
+FACTS = Facts({}, {"key": 7}, {"amount": 1})
 SCATTER = {"workerUsesKey": "resize", "gatherNodeId": "gather"}
 
 
@@ -152,10 +157,11 @@ def test_a_batch_is_made_of_the_items_of_its_input() -> None:
     record = NodeRecord(
         "scatter", "scatter", "awaiting", output=made.material, children=made.children.to_document(), seq=4
     )
-    owned = Owned.of(record, definition)
-    assert (owned.items, owned.seq) == ([{"n": 1}, 2, None], 5)
-    assert owned.definition("scatter[2]").uses == "resize"
-    assert owned.definition("scatter[2]").config.max_retries == 3
+    owned = Owned.of(record)
+    assert [owned.input(PLAN, key, FACTS) for key in made.children.keys()] == [{"n": 1}, 2, None]  # noqa: SIM118
+    assert owned.seq == 5
+    worker = owned.node("scatter[2]").definition
+    assert (worker.uses, worker.config.max_retries) == ("resize", 3)
     assert owned.result == NodeResult({"gatherNodeId": "gather", "hasMore": False})
 
 
@@ -195,16 +201,18 @@ def test_upstreams_chunk_size_bounds_how_many_run_at_a_time() -> None:
 
 
 def test_nodes_that_a_node_gave_back_become_its_children() -> None:
-    nodes = read_dynamic_nodes([{"id": "a/b", "uses": "x"}, NodeDefinition("c", "y", {"n": 1})])
-    made = made_by("make", NodeResult({"ok": 1}, "go", dynamic_nodes=nodes))
-    assert made is not None
+    nodes = read_dynamic_nodes([{"id": "a/b", "uses": "x"}, NodeDefinition("c", "y", {"n": 1}, "key")])
+    made = made_by("make", NodeResult({"ok": 1}, "go", dynamic_nodes=nodes), {"x", "y"}.__contains__)
     assert list(made.children.keys()) == ["make[a%2Fb]", "make[c]"]
     record = NodeRecord(
         "make", "make", "awaiting", action=made.action, output=made.material,
         children=made.children.to_document(),
     )  # fmt: skip
-    owned = Owned.of(record, NodeDefinition("make", "make"))
-    assert owned.definition("make[c]") == NodeDefinition("c", "y", {"n": 1})
+    owned = Owned.of(record)
+    assert owned.node("make[c]").definition == nodes[1]
+    assert owned.needs(PLAN, "make[c]", ExpressionEvaluator()) == Needs(frozenset(), frozenset({"key"}))
+    assert owned.input(PLAN, "make[c]", FACTS) == 7
+    assert owned.input(PLAN, "make[a%2Fb]", FACTS) is None
     assert owned.result == NodeResult({"ok": 1}, "go")
 
 
@@ -231,8 +239,12 @@ def test_nodes_that_make_themselves_again_come_to_an_end() -> None:
     result = NodeResult(dynamic_nodes=(NodeDefinition("a", "x"),))
     key = "make"
     for _ in range(MAX_DEPTH):
-        made = made_by(key, result)
-        assert made is not None
-        key = made.children.key(0)
+        key = made_by(key, result, bool).children.key(0)
     with pytest.raises(OutputError, match="deeper than 8"):
-        made_by(key, result)
+        made_by(key, result, bool)
+
+
+def test_a_node_without_code_is_not_made() -> None:
+    result = NodeResult(dynamic_nodes=(NodeDefinition("a", "nowhere"),))
+    with pytest.raises(OutputError, match="dynamic node a uses 'nowhere', which is not registered"):
+        made_by("make", result, lambda uses: uses == "x")

@@ -19,11 +19,9 @@ from flowcraft.signature import Signature, signature_of_class, signature_of_func
 
 Kind = Literal["async", "sync", "class"]
 DEFAULT_MAX_RETRY_DELAY_S: Final = 300.0
-BUILT_IN_USES: Final = frozenset({"wait", "webhook", "sleep", "subflow"})
+BUILT_IN_USES: Final = frozenset({"wait", "webhook", "sleep", "subflow", "batch-scatter", "batch-gather"})
 """Names of the node kinds that the engine itself acts on."""
-UNSUPPORTED_USES: Final = frozenset(
-    {"batch-scatter", "batch-gather", "loop-controller"}
-)
+UNSUPPORTED_USES: Final = frozenset({"loop-controller"})
 """Upstream's node kinds that this version does not run."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_only_ids, reachable
+from flowcraft.batch_mistakes import batch_mistakes
 from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.durations import duration_s
 from flowcraft.errors import BlueprintError, EvaluationError
@@ -49,6 +50,7 @@ def _errors(blueprint: Blueprint, registry: Collection[str] | None) -> list[Find
     findings = [*_duplicates(blueprint), *_kinds(blueprint, registry), *_edges(blueprint)]
     findings += _shape(blueprint, analysis)
     findings += _fallbacks(blueprint, registry)
+    findings += [Finding(*mistake) for mistake in batch_mistakes(blueprint, registry)]
     return findings
 
 

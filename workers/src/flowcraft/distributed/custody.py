@@ -69,15 +69,25 @@ class Custody:
         """Deliveries that no give-back and no alarm explains, this one included."""
         return self.delivery.delivery_count - (self.message.base if self.message else 0)
 
-    def move_on(self, passed: str, key: str, session: str) -> None:
-        """From here on the message stands for ``key``: all that follows from ``passed`` is signalled."""
-        if passed in self.ledger.held:
-            self.ledger.held.remove(passed)
-        self.ledger.passed.append(passed)
+    def move_on(self, passed: str | None, key: str, session: str, *, woken: bool = False) -> None:
+        """From here on the message stands for ``key``: all that follows from ``passed`` is signalled.
+
+        Without ``passed``, the key left was released: its turn is not over. A key that is ``woken`` has an
+        awaiting record, which a later delivery has to see.
+        """
+        if passed is not None:
+            if passed in self.ledger.held:
+                self.ledger.held.remove(passed)
+            self.ledger.passed.append(passed)
         if self.message is not None:
             # Deliveries before this one were for keys that are passed: they say nothing against this key.
             base = self.delivery.delivery_count - 1
-            self.message = replace(self.message.at(key, session), base=base)
+            self.message = replace(self.message.at(key, session), base=base, alarm=woken)
+
+    @property
+    def woken(self) -> bool:
+        """Whether the node key reached has an awaiting record."""
+        return self.message is not None and self.message.alarm
 
     # ---- claims ----
 
@@ -98,6 +108,12 @@ class Custody:
         if answer is Claim.CLAIMED:
             self.ledger.held.append(key)
         return answer
+
+    async def release(self, key: str) -> None:
+        """Give up the claim on a node key before the delivery ends: it waits, and others may wake it soon."""
+        if key in self.ledger.held:
+            self.ledger.held.remove(key)
+            await self._tell(Ledger(held=[key]), parked=True, moved=0)
 
     async def discharge(self, *, parked: bool, moved: int, hint: str = "") -> int | None:
         """End the claims: keys passed are done, the held ones too unless they are parked.

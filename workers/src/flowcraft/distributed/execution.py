@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from flowcraft.definitions import NodeDefinition
 from flowcraft.distributed.continuation import first_run_id
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
@@ -54,10 +55,11 @@ class Execution:
             self._cancelled.set()
             self._task.cancel()
 
-    async def execute(self, key: str, value: Any, facts: Facts, first_attempt: int) -> Outcome:
+    async def execute(
+        self, key: str, definition: NodeDefinition, value: Any, facts: Facts, first_attempt: int
+    ) -> Outcome:
         """Run the node's code with this input, from this attempt on."""
         nodes, registry = self._run.plan.blueprint, self._services.catalog.registry
-        definition = self._run.plan.node(key).definition
         implementation = registry[definition.uses]
         self._cancelled = asyncio.Event()
         self._task = asyncio.current_task()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from flowcraft.distributed.owners import ChildLoader, NoSuchChildError
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.engine.children import owner_of
 from flowcraft.engine.inputs import Facts
+from flowcraft.engine.making import Owned
 from flowcraft.engine.resolution import Join, join_state
 from flowcraft.ports import StoredRecord
 from flowcraft.ports.errors import StaleReadError
@@ -21,6 +24,7 @@ class Gatherer:
 
     Attributes:
         session: Token of what its reads must have seen.
+        owned: Of a child that was loaded last: what it is made of.
     """
 
     def __init__(self, services: Services, runs: Runs, run: Run, session: str) -> None:
@@ -29,6 +33,7 @@ class Gatherer:
         self._run = run
         self._last: dict[str, NodeRecord] = {}
         self.session = session
+        self.owned: Owned | None = None
 
     def committed(self, record: NodeRecord) -> None:
         """The next node may be behind this record, and it may be too large to remember for long."""
@@ -46,6 +51,10 @@ class Gatherer:
             StaleReadError: facts that must exist are not visible here yet.
             NotReadyError: the facts say that it is not to run.
         """
+        self.owned = None
+        owner = owner_of(key)
+        if owner is not None:
+            return await self._load_child(key, owner, look=look, proven=proven)
         for delay_s in (*STALE_DELAYS_S, None):
             own, facts = await self._load_once(key, look=look)
             seen = own is not None or (not proven and self._ready(key, facts))
@@ -58,6 +67,26 @@ class Gatherer:
         raise StaleReadError(
             f"facts that node {key} of run {self._run.run_id} follows from are not visible yet"
         )
+
+    async def own(self, key: str) -> StoredRecord | None:
+        """The node key's own record alone, if it has one."""
+        self.owned = None
+        owner = owner_of(key)
+        if owner is not None:
+            return (await self._load_child(key, owner, look=True, proven=False))[0]
+        loaded = await self._services.facts.load(self._run.run_id, nodes=[key], session=self.session)
+        return loaded.records.get(key)
+
+    async def _load_child(
+        self, key: str, owner: str, *, look: bool, proven: bool
+    ) -> tuple[StoredRecord | None, Facts]:
+        loader = ChildLoader(self._services, self._run)
+        try:
+            child = await loader.load(key, owner, self.session, look=look, proven=proven)
+        except NoSuchChildError as error:
+            raise NotReadyError(str(error)) from None
+        self.session, self.owned = child.session, child.owned
+        return child.own, child.facts
 
     async def _load_once(self, key: str, *, look: bool) -> tuple[StoredRecord | None, Facts]:
         run = self._run

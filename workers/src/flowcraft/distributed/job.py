@@ -163,7 +163,7 @@ class Job:
             if turned is None:
                 await self.give_back(0.0)  # cancelled, and yet the run goes on: somebody starts it again
                 return
-            key, look, proven = next_key, turned.adopted, False
+            key, look, proven = next_key, turned.adopted, self._custody.woken
 
     async def _holds(self, claim: Claim, sent: int = 0) -> bool:
         """Whether the node key is ours; ``sent`` messages were counted only if it is."""
@@ -181,6 +181,9 @@ class Job:
     async def _proceed(self, run: Run, turn: Turn, turned: Turned, *, woken: bool) -> str | None:
         """Signal what follows from a record; the node key to go on with, None when the delivery is over."""
         record = turned.record
+        if not record.resolved and turned.wave is not None:  # its children are to be signalled
+            await self._custody.release(record.key)
+            return await self._signal(run, turn, turned, Routed(ready=list(turned.wave.ready)))
         if not record.resolved:
             await self._park(run, turn, record)
             return None
@@ -214,7 +217,8 @@ class Job:
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
         claim = await self._custody.claim(next_key, activity=len(siblings))
         await self._send(run, siblings, again=turned.adopted)
-        self._custody.move_on(turned.record.key, next_key, turn.session)
+        passed = turned.record.key if turned.record.resolved else None
+        self._custody.move_on(passed, next_key, turn.session, woken=next_key in routed.woken)
         return next_key if await self._holds(claim, len(siblings)) else None
 
     async def _send(self, run: Run, keys: Sequence[str], *, again: bool) -> None:

@@ -17,6 +17,7 @@ from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.takeover import take_over
+from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import BlueprintError
 from flowcraft.ports import Stored
@@ -170,7 +171,8 @@ class Opener:
     def _lacking(self, blueprint: Blueprint) -> list[str]:
         """The implementations that the blueprint uses and this worker does not have."""
         implements = self.services.catalog.registry.implements
-        return list(dict.fromkeys(node.uses for node in blueprint.nodes if not implements(node.uses)))
+        wanted = (name for node in blueprint.nodes for name in code_of(node))
+        return list(dict.fromkeys(name for name in wanted if not implements(name)))
 
     async def _block(self, stored: Stored, blueprint_id: str = "", lacking: Sequence[str] = ()) -> Refusal:
         header = stored.document

@@ -31,7 +31,7 @@ class Turned:
 
     Attributes:
         record: The node key's record as it is stored now.
-        wave: What follows from it; None if it failed or waits.
+        wave: What follows from it; None if it failed or waits, other than for its children.
         adopted: Somebody else, or an earlier delivery, wrote the record.
     """
 
@@ -63,7 +63,7 @@ class Recorder:
         router = self._router(record.key)
         skips: list[NodeRecord] = []
         if record.resolved and record.status != "failed":
-            wave = follow(self._run.plan, record.key, record.taken)
+            wave = self._follow(record)
             skips = router.skip_records(wave.skipped)
         # What does not fit in the batch is recorded before anything arrives, all the same.
         inline = skips if len(skips) + len(context) < INLINE_OPERATIONS else []
@@ -83,9 +83,22 @@ class Recorder:
         if record.resolved:
             self._gatherer.committed(record)
             self._run.keep(record)
+        elif record.kind == "children":
+            wave = self._first(record)
         for skip in skips:
             self._run.keep(skip)
         return Turned(record, wave, adopted=False)
+
+    def _follow(self, record: NodeRecord) -> Wave:
+        family = self._run.owners.of_child(record.key)
+        if family is not None:
+            return family.follow(record.key)
+        return follow(self._run.plan, record.key, record.taken)
+
+    def _first(self, owner: NodeRecord) -> Wave:
+        """What an owner signals once its record is there: the children that are ready at once."""
+        family = self._run.owners.learn(owner, self._gatherer.session)
+        return Wave(family.first() if family else (), (), (), ended=False)
 
     def _router(self, key: str) -> Router:
         return Router(self._services, self._run, key, self._token, self._gatherer.session)
@@ -110,7 +123,8 @@ class Recorder:
                 self._gatherer.session = self._run.session = loaded.session or self._gatherer.session
                 if own.record.resolved:
                     return await self.adopt(own.record)
-                return Turned(own.record, None, adopted=own.record.delivery != self._token)
+                wave = self._first(own.record) if own.record.kind == "children" else None
+                return Turned(own.record, wave, adopted=own.record.delivery != self._token)
         raise StaleReadError(f"the record of node {wanted.key} exists and is not visible yet")
 
     async def adopt(self, record: NodeRecord) -> Turned:
@@ -118,7 +132,7 @@ class Recorder:
         self._run.keep(record)
         if record.status == "failed":
             return Turned(record, None, adopted=True)
-        wave = follow(self._run.plan, record.key, record.taken)
+        wave = self._follow(record)
         if wave.skipped:
             router = self._router(record.key)
             await router.skip(wave.skipped)

@@ -20,7 +20,8 @@ from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports, hint
 from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.times import iso, parse_time
-from flowcraft.engine.derivation import Resolution, resolve
+from flowcraft.engine.children import resolve_all
+from flowcraft.engine.derivation import Resolution
 from flowcraft.engine.keys import NodeKey
 from flowcraft.ports import Commit, Stored
 from flowcraft.ports.errors import (
@@ -103,7 +104,7 @@ async def _derive(
     run_id = stored.document["runId"]
     plan = await plans.of(ports.facts, stored.document)
     records = {found.record.key: found.record async for page in ports.facts.records(run_id) for found in page}
-    resolution = resolve(plan, records)
+    resolution = resolve_all(plan, records)
     if resolution.failed:
         await _publish_failure(ports, stored, records, resolution)
         return Repair(ended=True)
@@ -189,6 +190,7 @@ def _due(
     """What should be moving: ready nodes, decided ones, and those whose alarm is overdue."""
     run_id, blueprint_id = header["runId"], header.get("blueprintId", "")
     due = [Message(run_id, blueprint_id, key, check=True) for key in resolution.ready]
+    due += [Message(run_id, blueprint_id, key, alarm=True) for key in resolution.woken]
     for key in resolution.awaiting:
         record = records[key]
         wake_at = parse_time(record.wake_at)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from flowcraft.distributed.owners import Owners
 from flowcraft.engine.inputs import Evaluator, Needs, needs
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import Stored
@@ -30,6 +31,7 @@ class Run:
         busy: Node keys that a job of this worker acts on and whose arrivals are not all answered yet.
         session: Token of this worker's latest commit to the run.
         input: The run's input once it is known; ``known_input`` tells.
+        owners: Owners of children, and what these are made of.
     """
 
     stored: Stored
@@ -41,6 +43,7 @@ class Run:
     session: str = ""
     input: Any = None
     known_input: bool = False
+    owners: Owners = field(default_factory=Owners)
 
     @property
     def run_id(self) -> str:
@@ -48,7 +51,9 @@ class Run:
         return self.stored.document["runId"]
 
     def keep(self, record: NodeRecord) -> None:
-        """Remember a resolved record if it is small."""
+        """Remember a resolved record if it is small; those of children are read by who gathers them alone."""
+        if record.key.endswith("]"):
+            return
         if len(self.records) < MAX_RECORDS and _small(record.output, SMALL) > 0:
             self.records[record.key] = record
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso
+from flowcraft.engine.children import is_children_join
 from flowcraft.engine.evidence import predecessors, recorded_states
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import (
@@ -32,11 +33,13 @@ class Routed:
 
     Attributes:
         ready: Nodes to signal, in the order of the edges.
+        woken: Those of them that have awaited their children.
         skipped: How many node keys were skipped on the way.
         ended: The run's end was reached.
     """
 
     ready: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
     skipped: int = 0
     ended: bool = False
 
@@ -76,6 +79,8 @@ class Router:
                 routed.ended = True
             elif answer is Arrival.READY:
                 routed.ready.append(join.node)
+                if is_children_join(join.join):
+                    routed.woken.append(join.node)
             else:
                 keys, wave = skip_path(self._run.plan, join.node)
                 await self.skip(keys)
@@ -131,7 +136,7 @@ class Router:
         if answer is not Arrival.OPEN:
             return answer
         wide = join.expected > self._services.settings.check_open_joins_up_to
-        if not created if wide else not self._run.busy.isdisjoint(predecessors(self._run.plan, join)):
+        if not created if wide else not self._run.busy.isdisjoint(self._sources(join)):
             return answer
         known = await self._recorded(join)
         if _decided(join, known) is Arrival.OPEN and not (wide and known.keys() - join.states.keys()):
@@ -150,10 +155,18 @@ class Router:
         return _decided(join, await self._recorded(join))
 
     async def _recorded(self, join: JoinStates) -> dict[str, bool]:
-        sources = predecessors(self._run.plan, join)
+        sources = self._sources(join)
         session = self._run.session or self.session
         records = await self._services.facts.resolved(self._run.run_id, sources, session)
+        if is_children_join(join.join):
+            return {**self._run.owners.arrived(join, records), **join.states}
         return {**recorded_states(self._run.plan, join, records), **join.states}
+
+    def _sources(self, join: JoinStates) -> Sequence[str]:
+        """The node keys that arrive at a join."""
+        if is_children_join(join.join):
+            return self._run.owners.sources(join)
+        return predecessors(self._run.plan, join)
 
 
 def _decided(join: JoinStates, states: Mapping[str, bool]) -> Arrival:

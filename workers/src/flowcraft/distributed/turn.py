@@ -14,10 +14,12 @@ from flowcraft.distributed.recording import Recorder, Turned
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso, later, parse_time
+from flowcraft.engine.children import seq_after
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Facts, node_input
 from flowcraft.engine.keys import NodeKey
-from flowcraft.errors import EvaluationError
+from flowcraft.engine.making import Made, made_by
+from flowcraft.errors import EvaluationError, FatalError, OutputError
 from flowcraft.executor import Completed, Failed, RetryLater
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import MISSING, NodeResult
@@ -62,7 +64,7 @@ class Turn:
             NotReadyError: the facts say that it is not to run.
         """
         own, facts = await self._gatherer.load(key, look=look or proven, proven=proven)
-        act = self._act(key, facts, own)
+        act = self._act(key, facts, own, proven=proven)
         if own is None:
             return await self._begin(act)
         if own.record.resolved:
@@ -71,14 +73,15 @@ class Turn:
 
     async def give_up(self, key: str, error: ErrorDetail) -> Turned:
         """Record a node key as failed without executing it; an existing resolved record is adopted."""
-        loaded = await self.services.facts.load(self.run.run_id, nodes=[key], session=self.session)
-        own = loaded.records.get(key)
+        own = await self._gatherer.own(key)
         if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
         return await self.fail(self._act(key, Facts({}, {}, None), own), error, 0)
 
-    def _act(self, key: str, facts: Facts, own: StoredRecord | None) -> Act:
-        return Act(key, self.run.plan.node(key).definition, facts, own, self.services.clock.now())
+    def _act(self, key: str, facts: Facts, own: StoredRecord | None, *, proven: bool = False) -> Act:
+        owned = self._gatherer.owned
+        node = self.run.plan.node(key) if owned is None else owned.node(key)
+        return Act(key, node.definition, facts, own, self.services.clock.now(), proven)
 
     # ---- what the kinds of node do ----
 
@@ -95,6 +98,8 @@ class Turn:
 
     def input(self, act: Act) -> Any:
         """The node's input."""
+        if self._gatherer.owned is not None:
+            return self._gatherer.owned.input(self.run.plan, act.key, act.facts)
         return node_input(self.run.plan, act.key, act.facts)
 
     def still(self, record: NodeRecord) -> Turned:
@@ -110,13 +115,14 @@ class Turn:
         """Run the node's code, from this attempt on; None if it was cancelled."""
         value = self.input(act)
         self.execution.read_with(self.session, self._proofs(act))
-        outcome = await self.execution.execute(act.key, value, act.facts, first_attempt)
+        outcome = await self.execution.execute(act.key, act.definition, value, act.facts, first_attempt)
         if isinstance(outcome, Completed):
             return await self.complete(act, outcome.result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):
             if isinstance(outcome.exception, BackendUnavailableError | StaleReadError):
                 raise outcome.exception  # its context could not be read: no fault of the node's
-            return await self.fail(act, outcome.error, outcome.attempts)
+            fatal = isinstance(outcome.exception, FatalError)
+            return await self.fail(act, outcome.error, outcome.attempts, fatal=fatal)
         if isinstance(outcome, RetryLater):
             wake_at = later(self.services.clock.now(), outcome.delay_s)
             error = outcome.error.to_dict()
@@ -125,6 +131,8 @@ class Turn:
 
     def _proofs(self, act: Act) -> list[str]:
         """Predecessors whose writes the session may not have seen: others committed them, or nobody knows."""
+        if self._gatherer.owned is not None:
+            return []  # its session has seen its owner's record
         plan = self.run.plan
         incoming = plan.node(act.key).incoming
         if len(incoming) < 2 and self.session:
@@ -147,18 +155,27 @@ class Turn:
             started_at=act.own.record.started_at if act.own else iso(act.started),
             worker=self.services.worker_id,
             delivery=self._token,
-            seq=1 + max((known[source].seq for source in sources if source in known), default=0),
+            seq=self._seq(act)
+            or 1 + max((known[source].seq for source in sources if source in known), default=0),
             **facts,
         )
+
+    def _seq(self, act: Act) -> int:
+        """The logical time of a child, or of an owner that has awaited its children; 0 for others."""
+        if act.own is not None and act.own.record.kind == "children":
+            return seq_after(act.own.record)
+        return self._gatherer.owned.seq if self._gatherer.owned is not None else 0
 
     async def complete(
         self, act: Act, result: NodeResult, writes: Mapping[str, Any] | None = None, attempts: int = 1
     ) -> Turned | None:
         """Record the result, the context written (``MISSING`` deletes) and the edges taken."""
         writes = writes or {}
+        if result.dynamic_nodes:
+            return await self._make(act, result, writes, attempts)
         facts = replace(act.facts, context=_overlaid(act.facts.context, writes)) if writes else act.facts
         try:
-            taken, values = choose_edges(self.run.plan, act.key, result, facts, self.services.evaluator)
+            taken, values = self._choose(act, result, facts)
         except EvaluationError as error:
             return await self.fail(act, ErrorDetail.of(error), attempts)
         record = self._record(
@@ -171,7 +188,39 @@ class Turn:
             attempt=attempts,
             finished_at=iso(self.services.clock.now()),
             decision=act.own.record.decision if act.own else None,
+            children=act.own.record.children if act.own else None,
         )
+        return await self._commit(act, record, writes)
+
+    def _choose(self, act: Act, result: NodeResult, facts: Facts) -> tuple[tuple[int, ...], dict[int, Any]]:
+        if self._gatherer.owned is not None:
+            return (), {}  # no edge leaves a child
+        return choose_edges(self.run.plan, act.key, result, facts, self.services.evaluator)
+
+    async def _make(self, act: Act, result: NodeResult, writes: Mapping[str, Any], attempts: int) -> Turned:
+        """Nodes that the node gave back come before its edges."""
+        try:
+            made = made_by(act.key, result, self.services.catalog.registry.implements)
+        except OutputError as error:
+            return await self.fail(act, ErrorDetail.of(error), attempts)
+        return await self.own(act, made, writes, attempts)
+
+    async def own(
+        self, act: Act, made: Made, writes: Mapping[str, Any] | None = None, attempts: int = 1
+    ) -> Turned:
+        """Record that the node key waits for children, and with it the context written."""
+        record = self._record(
+            act,
+            "awaiting",
+            kind="children",
+            output=made.material,
+            action=made.action,
+            attempt=attempts,
+            children=made.children.to_document(),
+        )
+        return await self._commit(act, record, writes or {})
+
+    async def _commit(self, act: Act, record: NodeRecord, writes: Mapping[str, Any]) -> Turned:
         context = [
             ContextWrite(name, None if value is MISSING else value, deleted=value is MISSING)
             for name, value in writes.items()
@@ -180,13 +229,15 @@ class Turn:
             return await self._recorder.commit(record, context, act.own)
         except PayloadTooLargeError as error:
             detail = ErrorDetail("OutputTooLarge", f"the output or the context written is too large: {error}")
-            return await self.fail(act, detail, attempts)
+            return await self.fail(act, detail, record.attempt)
 
-    async def fail(self, act: Act, error: ErrorDetail, attempts: int = 1) -> Turned:
-        """Record the failure."""
+    async def fail(self, act: Act, error: ErrorDetail, attempts: int = 1, *, fatal: bool = False) -> Turned:
+        """Record the failure; of a child, as its owner's policy has it."""
+        owned = self._gatherer.owned
+        kept = owned is not None and owned.children.on_error != "fail" and not fatal
         record = self._record(
             act,
-            "failed",
+            "completed" if kept else "failed",
             error=error.to_dict(),
             attempt=attempts,
             finished_at=iso(self.services.clock.now()),

@@ -12,9 +12,11 @@ Keys: ``scatter[17]``; in a loop ``scatter#2[17]``; a child's own children ``pla
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
+from flowcraft.engine.derivation import Resolution, resolve
+from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import JoinStates, Wave
 from flowcraft.records import NodeRecord
 
@@ -220,6 +222,22 @@ def derive(records: Mapping[str, NodeRecord]) -> Derivation:
             woken.append(record.key)
     return Derivation(
         tuple(ready), tuple(woken), tuple(failed), tuple(waiting), frozenset(owners), resolved, total
+    )
+
+
+def resolve_all(plan: Plan, records: Mapping[str, NodeRecord]) -> Resolution:
+    """What all facts of a run imply, children included; linear in what there is."""
+    resolution, found = resolve(plan, records), derive(records)
+    if not found.total:
+        return resolution
+    return replace(
+        resolution,
+        ready=(*resolution.ready, *found.ready),
+        woken=found.woken,
+        awaiting=(*(key for key in resolution.awaiting if key not in found.owners), *found.waiting),
+        failed=(*resolution.failed, *found.failed),
+        resolved=resolution.resolved + found.resolved,
+        total=resolution.total + found.total,
     )
 
 

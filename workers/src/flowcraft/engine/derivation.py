@@ -29,6 +29,7 @@ class Resolution:
         total: How many node keys there are, in the rounds that have begun.
         rounds: The number of the last round of each loop that is over, by its head and the rounds around it.
         dead_exits: Exits that no round took, of loops that are over: position, rounds around the loop.
+        woken: Keys whose children are all resolved, and which are to go on.
     """
 
     ready: tuple[str, ...]
@@ -40,6 +41,7 @@ class Resolution:
     total: int
     rounds: Mapping[NodeKey, int] = field(default_factory=dict)
     dead_exits: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    woken: tuple[str, ...] = ()
 
 
 def resolve(plan: Plan, records: Mapping[str, NodeRecord]) -> Resolution:

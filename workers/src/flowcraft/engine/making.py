@@ -6,7 +6,8 @@ a child has read once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -22,6 +23,8 @@ from flowcraft.engine.children import (
     depth,
     names_of,
 )
+from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs, node_input
+from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.errors import BlueprintError, InputError, OutputError
 from flowcraft.json_values import NotJsonError, plain_json
 from flowcraft.node import NodeResult
@@ -130,7 +133,28 @@ def scattered(key: str, definition: NodeDefinition, value: Any) -> Made | None:
         )
     if not value:
         return None
-    return Made(Children(key, len(value), settings.lanes, on_error=settings.on_error), value)
+    worker = NodeDefinition(definition.id, settings.worker, settings.params, config=settings.config)
+    children = Children(key, len(value), settings.lanes, on_error=settings.on_error)
+    return Made(children, _material(scatter_result(definition).output, [worker]) | {"items": value})
+
+
+def _material(output: Any, nodes: Sequence[NodeDefinition]) -> dict[str, Any]:
+    return {"output": output, "nodes": [node.to_dict() for node in nodes]}
+
+
+def scatters_of(plan: Plan, gather: str) -> tuple[str, ...]:
+    """Ids of the nodes that scatter what a ``batch-gather`` node gathers: those that name it."""
+    return tuple(
+        node.id
+        for node in plan.nodes.values()
+        if node.definition.uses == SCATTER and node.definition.params.get("gatherNodeId") == gather
+    )
+
+
+def code_of(definition: NodeDefinition) -> tuple[str, ...]:
+    """Names of the implementations that a node asks for: its own, and that of the items it scatters."""
+    worker = definition.params.get("workerUsesKey") if definition.uses == SCATTER else None
+    return (definition.uses, worker) if isinstance(worker, str) else (definition.uses,)
 
 
 def scatter_result(definition: NodeDefinition) -> NodeResult:
@@ -138,20 +162,20 @@ def scatter_result(definition: NodeDefinition) -> NodeResult:
     return NodeResult({"gatherNodeId": definition.params.get("gatherNodeId"), "hasMore": False})
 
 
-def made_by(key: str, result: NodeResult) -> Made | None:
-    """The children that a node's result asks for; None if it asks for none.
+def made_by(key: str, result: NodeResult, implements: Callable[[str], bool]) -> Made:
+    """The children that a node's result asks for; ``implements`` tells of a ``uses`` whether it can run.
 
     Raises:
-        OutputError: nodes made by nodes go too deep.
+        OutputError: there is no code for one of them, or nodes made by nodes go too deep.
     """
     nodes = cast("Sequence[NodeDefinition]", result.dynamic_nodes)
-    if not nodes:
-        return None
     if depth(key) >= MAX_DEPTH:
         raise OutputError(f"nodes that make nodes go deeper than {MAX_DEPTH} here")
+    for node in nodes:
+        if not implements(node.uses):
+            raise OutputError(f"dynamic node {node.id} uses {node.uses!r}, which is not registered")
     children = Children(key, len(nodes), names=names_of([node.id for node in nodes]))
-    material = {"output": result.output, "nodes": [node.to_dict() for node in nodes]}
-    return Made(children, material, result.action)
+    return Made(children, _material(result.output, nodes), result.action)
 
 
 def read_dynamic_nodes(nodes: Any) -> tuple[NodeDefinition, ...]:
@@ -191,18 +215,18 @@ class Owned:
         result: What the owner completes with once they are resolved.
         seq: Logical time of the children.
         items: Input of each child, of a batch.
-        definitions: Of each child; of a batch, one for all.
+        nodes: The node of each child; of a batch, one for all.
     """
 
     children: Children
     result: NodeResult
     seq: int
     items: Sequence[Any] | None
-    definitions: Sequence[NodeDefinition]
+    nodes: Sequence[PlannedNode]
 
     @classmethod
-    def of(cls, record: NodeRecord, definition: NodeDefinition) -> Owned:
-        """Read an awaiting record, and the definition of the owner itself.
+    def of(cls, record: NodeRecord) -> Owned:
+        """Read an awaiting record.
 
         Raises:
             ValueError: the record does not await children.
@@ -210,17 +234,43 @@ class Owned:
         children = Children.of(record)
         if children is None or record.resolved:
             raise ValueError(f"{record.key} does not await children")
-        if children.names is None:
-            settings = Settings.of(definition.params)
-            worker = NodeDefinition(definition.id, settings.worker, settings.params, config=settings.config)
-            return cls(children, scatter_result(definition), record.seq + 1, record.output, (worker,))
-        nodes = tuple(DefinitionReader("dynamic node", node).node() for node in record.output["nodes"])
-        return cls(children, NodeResult(record.output["output"], record.action), record.seq + 1, None, nodes)
+        material = record.output
+        nodes = [_planned(DefinitionReader("child", node).node()) for node in material["nodes"]]
+        result = NodeResult(material["output"], record.action)
+        return cls(children, result, record.seq + 1, material.get("items"), nodes)
 
-    def definition(self, key: str) -> NodeDefinition:
-        """The definition of a child."""
-        return self.definitions[0 if self.items is not None else self.children.place(key)]
+    def node(self, key: str) -> PlannedNode:
+        """The node that a child is a place of: it has no edges.
 
-    def without_result(self) -> Owned:
-        """The same for one who only runs children."""
-        return replace(self, result=NodeResult())
+        Raises:
+            KeyError: there is no such child.
+        """
+        place = self.children.place(key)
+        return self.nodes[0 if self.items is not None else place]
+
+    def plan(self, plan: Plan, key: str) -> Plan:
+        """The plan of the run with one child in it, under its key."""
+        return replace(
+            plan, nodes=ChainMap({key: self.node(key)}, cast("dict[str, PlannedNode]", plan.nodes))
+        )
+
+    def needs(self, plan: Plan, key: str, evaluator: Evaluator) -> Needs:
+        """What a child's turn reads, besides its owner's record."""
+        if self.items is not None or self.node(key).definition.inputs is None:
+            return _NOTHING
+        return needs(self.plan(plan, key), key, evaluator)
+
+    def input(self, plan: Plan, key: str, facts: Facts) -> Any:
+        """A child's input: its item, or what its ``inputs`` name, if it has any."""
+        if self.items is not None:
+            return self.items[self.children.place(key)]
+        if self.node(key).definition.inputs is None:
+            return None
+        return node_input(self.plan(plan, key), key, facts)
+
+
+def _planned(definition: NodeDefinition) -> PlannedNode:
+    return PlannedNode(definition.id, definition, (), (), any_join=False, arrives_at_end=False)
+
+
+_NOTHING: Final = Needs(frozenset(), frozenset())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from flowcraft.distributed.kinds.alarm import RETRY, SLEEP
+from flowcraft.distributed.kinds.children import AWAITED, GATHER, SCATTER
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
 from flowcraft.distributed.kinds.person import WAIT, WEBHOOK
 from flowcraft.distributed.kinds.subflow import SUBFLOW
@@ -22,6 +23,8 @@ BEGUN_BY: Final[Mapping[str, WaitingKind]] = {
     "webhook": WEBHOOK,
     "sleep": SLEEP,
     "subflow": SUBFLOW,
+    "batch-scatter": SCATTER,
+    "batch-gather": GATHER,
 }
 """What acts on a node at its first turn, by its ``uses``."""
 WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {
@@ -30,5 +33,6 @@ WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {
     "sleep": SLEEP,
     "retry": RETRY,
     "run": SUBFLOW,
+    "children": AWAITED,
 }
 """What acts on a node key that waits, by the kind of its awaiting record."""

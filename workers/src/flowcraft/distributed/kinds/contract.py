@@ -13,6 +13,7 @@ from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.engine.inputs import Facts
+from flowcraft.engine.making import Made
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import NodeResult
 from flowcraft.ports import StoredRecord
@@ -29,6 +30,7 @@ class Act:
         facts: What its turn reads.
         own: Its record, if it has one; never a resolved one.
         started: When this turn began.
+        proven: What the record waits for has happened, as the signal says.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Act:
     facts: Facts
     own: StoredRecord | None
     started: datetime
+    proven: bool = False
 
 
 class Acting(Protocol):
@@ -54,6 +57,11 @@ class Acting(Protocol):
     @property
     def plans(self) -> Plans:
         """Plans of pinned blueprints, and which blueprints were found valid."""
+        ...
+
+    @property
+    def session(self) -> str:
+        """Token of what this delivery has seen and written."""
         ...
 
     def input(self, act: Act) -> Any:
@@ -79,6 +87,12 @@ class Acting(Protocol):
 
     async def fail(self, act: Act, error: ErrorDetail, attempts: int = 1) -> Turned:
         """Record the failure."""
+        ...
+
+    async def own(
+        self, act: Act, made: Made, writes: Mapping[str, Any] | None = None, attempts: int = 1
+    ) -> Turned:
+        """Record that the node key waits for children, and with it the context written."""
         ...
 
     async def execute(self, act: Act, first_attempt: int) -> Turned | None:
