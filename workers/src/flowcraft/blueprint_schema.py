@@ -1,6 +1,7 @@
 """The form of a blueprint's JSON, as models: the one source of the published JSON Schema and of its table.
 
-Reading a blueprint does not use these models: ``definition_reader`` says in one sentence what is wrong. A test holds the two together: what one accepts, the other does.
+Reading a blueprint does not use these models: ``definition_reader`` says in one sentence what is wrong. A
+test holds the two together: what one accepts, the other does.
 """
 
 from __future__ import annotations

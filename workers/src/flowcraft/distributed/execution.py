@@ -10,6 +10,7 @@ from typing import Any
 from flowcraft.definitions import NodeDefinition
 from flowcraft.distributed.continuation import first_run_id
 from flowcraft.distributed.persistence import persist
+from flowcraft.distributed.reports import NodeReports
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.staleness import STALE_DELAYS_S
@@ -23,7 +24,17 @@ from flowcraft.ports.errors import StaleReadError
 class Execution:
     """Executes nodes of one run for one delivery."""
 
-    __slots__ = ("_around", "_cancelled", "_proofs", "_run", "_services", "_session", "_task")
+    __slots__ = (
+        "_around",
+        "_cancelled",
+        "_key",
+        "_proofs",
+        "_reports",
+        "_run",
+        "_services",
+        "_session",
+        "_task",
+    )
 
     def __init__(self, services: Services, run: Run) -> None:
         self._services = services
@@ -32,6 +43,8 @@ class Execution:
         self._proofs: Sequence[str] = ()
         self._cancelled: asyncio.Event | None = None
         self._task: asyncio.Task[object] | None = None
+        self._key = ""
+        self._reports: NodeReports | None = None
         self._around = Surroundings(
             clock=services.clock,
             random=services.random,
@@ -63,6 +76,7 @@ class Execution:
         implementation = registry[definition.uses]
         self._cancelled = asyncio.Event()
         self._task = asyncio.current_task()
+        self._key = key
         fallback = None
         name = definition.config.fallback
         if name is not None:
@@ -80,6 +94,22 @@ class Execution:
             return await execute_node(work, self._around, fallback=fallback, first_attempt=first_attempt)
         finally:
             self._cancelled = self._task = None
+            if self._reports is not None:
+                reports, self._reports = self._reports, None
+                await reports.end()
+
+    def _report(self, done: float, total: float) -> None:
+        """Take what the node says of its progress; in whatever thread it runs."""
+        task = self._task
+        if task is not None:
+            task.get_loop().call_soon_threadsafe(self._note, self._key, done, total)
+
+    def _note(self, key: str, done: float, total: float) -> None:
+        if self._task is None or self._key != key:
+            return  # said by a thread that was left to itself
+        if self._reports is None:
+            self._reports = NodeReports(self._services, self._run.run_id, key)
+        self._reports.note(done, total)
 
     def _context(self, key: str, node_id: str, value: Any, params: Mapping[str, Any], facts: Facts) -> Any:
         cancelled = self._cancelled
@@ -97,6 +127,7 @@ class Execution:
                 attempt=attempt,
                 dependencies=self._services.catalog.dependencies,
                 cancelled=cancelled,
+                report=self._report,
             )
 
         return make
