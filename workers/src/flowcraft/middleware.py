@@ -157,8 +157,9 @@ class _Layer:
         self._context = context
         self._following = following
 
-    async def run(self) -> Any:
-        return await self._one.around_node(self._context, self._inner)
+    async def run(self) -> NodeResult:
+        given = await self._one.around_node(self._context, self._inner)
+        return given if isinstance(given, NodeResult) else NodeResult(given)
 
     async def _inner(self) -> NodeResult:
         one, context = self._one, self._context
