@@ -279,3 +279,9 @@ def _plan(text: str, any_joins: frozenset[str] | set[str] = frozenset()) -> Plan
 def _of(count: int, pairs: list[tuple[int, int]]) -> Plan:
     nodes = tuple(NodeDefinition(f"n{n}", "code") for n in range(count))
     return Plan.of(Blueprint("p", nodes, tuple(EdgeDefinition(f"n{a}", f"n{b}") for a, b in pairs)))
+
+
+def test_a_node_named_like_the_end_is_no_end() -> None:
+    plan = _plan("a>end b>end end>c")
+    (join,) = follow(plan, "a", (0,)).joins
+    assert (join.join, join.node, join.expected) == ("node:end", "end", 2)

@@ -5,9 +5,9 @@ node that is entered from outside; the edges inside that lead to the head are it
 share a head are therefore one loop. Without the back edges, what is still cyclic are loops within the loop.
 
 What only a loop leads to belongs to it as well, as long as it goes on: a node that writes a log in each round
-has to run in each round. Behind the edges that lead *out* of it is what comes after the loop: edges from a
-node through which every round goes, with an action that none of its edges inside the loop has. A node that
-also something else leads to is outside in any case.
+has to run in each round. Behind the edges that lead *out* of it is what comes after the loop: edges whose
+action no edge of the same node that stays in the loop has, where no other way of the round leads to a back
+edge at the same time. A node that also something else leads to is outside in any case.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from flowcraft.definitions import EdgeDefinition
+from flowcraft.engine.dominance import Passages
 
 Edges = Sequence[EdgeDefinition]
 MAX_DEPTH: Final = 50
 """Loops within loops that are looked for; nobody draws more, and each costs a walk through the graph."""
+_TURN: Final = "turn]"
+_END: Final = "end]"
+"""Stand for the next round, and for what comes after a round; node ids end in no bracket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,44 +202,66 @@ class _Level:
 
 
 class _Ways:
-    """The ways of a cycle from its head back to it."""
+    """The ways through a cycle, from its head back to it."""
 
     def __init__(
         self, graph: _Graph, following: Mapping[str, Sequence[int]], cycle: frozenset[str], head: str
     ) -> None:
-        self._graph = graph
+        self._edges = graph.edges
         self._following = following
         self._cycle = cycle
         self._head = head
-        self._bottlenecks: dict[str, bool] = {}
+        self._alone: dict[str, bool] = {}
 
     def leads_out(self, position: int) -> bool:
         """Whether an edge that leaves the cycle is one after which no further round begins."""
-        edge = self._graph.edges[position]
-        if edge.source not in self._cycle:
+        edge = self._edges[position]
+        source = edge.source
+        if source not in self._cycle:
             return False
-        for other in self._following[edge.source]:
-            staying = self._graph.edges[other]
-            if staying.target in self._cycle and staying.action == edge.action:
-                return False
-        if edge.source not in self._bottlenecks:
-            self._bottlenecks[edge.source] = not self._goes_around(edge.source)
-        return self._bottlenecks[edge.source]
+        staying = [self._edges[p] for p in self._following[source] if self._edges[p].target in self._cycle]
+        if any(other.action == edge.action for other in staying):
+            return False
+        if source not in self._alone:
+            self._alone[source] = not self._races(source)
+        return self._alone[source]
 
-    def _goes_around(self, node_id: str) -> bool:
-        """Whether some way from the head back to it avoids a node."""
-        if node_id == self._head:
-            return False
-        seen, pending = {self._head}, [self._head]
-        while pending:
-            for position in self._following[pending.pop()]:
-                target = self._graph.edges[position].target
-                if target == self._head:
-                    return True
-                if target in self._cycle and target != node_id and target not in seen:
-                    seen.add(target)
-                    pending.append(target)
+    def _races(self, node_id: str) -> bool:
+        """Whether a round that reaches a node may turn without it.
+
+        So it is where some node takes edges at once from which ways lead on, without a node in common, one to
+        the node and one to a back edge.
+        """
+        following = {
+            source: [self._target(position) for position in positions]
+            for source, positions in self._inside(node_id).items()
+        }
+        passages = Passages({**following, node_id: [_END], _TURN: [_END]}, _END)
+        for positions in self._inside(node_id).values():
+            at_once: dict[str | None, list[str]] = {}
+            for position in positions:
+                at_once.setdefault(self._edges[position].action, []).append(self._target(position))
+            if any(passages.common(targets) == _END for targets in at_once.values()):
+                return True
         return False
+
+    def _target(self, position: int) -> str:
+        target = self._edges[position].target
+        return _TURN if target == self._head else target
+
+    def _inside(self, avoided: str) -> dict[str, list[int]]:
+        """The edges of the nodes that a round reaches without passing one."""
+        reached: dict[str, list[int]] = {}
+        pending = [] if avoided == self._head else [self._head]
+        while pending:
+            node_id = pending.pop()
+            if node_id in reached:
+                continue
+            positions = [p for p in self._following[node_id] if self._edges[p].target in self._cycle]
+            reached[node_id] = positions
+            targets = (self._edges[position].target for position in positions)
+            pending.extend(target for target in targets if target not in (avoided, self._head))
+        return reached
 
 
 def _head(
