@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcraft import App
+from flowcraft import App, FlowRuntime
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.header import RunRequest
@@ -34,6 +34,28 @@ class Ended:
     records: Mapping[str, NodeRecord]
     context: Mapping[str, Any] = field(default_factory=dict)
     header: HeaderDocument | None = None
+
+
+async def in_memory(app: App, flow: str, given: Any, *_keys: str) -> Ended:
+    """Run in this process."""
+    options = app.options
+    runtime = FlowRuntime(
+        blueprints=list(options.blueprints.values()),
+        registry=options.registry,
+        dependencies=options.dependencies,
+    )
+    result = await runtime.run(flow, given)
+    output = None if result.output is None else dict(result.output)
+    return Ended(result.status, output, result.errors, result.records, result.context)
+
+
+async def embedded(app: App, flow: str, given: Any, *keys: str) -> Ended:
+    """Run on two workers."""
+    async with place(app) as here:
+        return await here.run(flow, given, *keys)
+
+
+MODES: Mapping[str, Callable[..., Awaitable[Ended]]] = {"in memory": in_memory, "embedded": embedded}
 
 
 @dataclass(frozen=True)

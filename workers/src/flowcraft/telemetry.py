@@ -10,6 +10,7 @@ from typing import Any
 
 from flowcraft import events
 from flowcraft.distributed.times import iso, parse_time
+from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.event_bus import EventBus
@@ -92,9 +93,14 @@ class Telemetry:
         if record.status == "failed":
             self._emit(events.NodeFailed, **facts, error=record.error or {})
         elif record.status == "completed":
-            self._batch(plan, record)
+            child = owner_of(record.key) is not None
+            if not child:
+                self._batch(plan, record)
             self._emit(events.NodeFinished, **facts, output=record.output, action=record.action)
-            self._edges(plan, record)
+            if not child:
+                self._edges(plan, record)
+        elif record.kind == "children":
+            self._scattered(record)
         elif record.kind != "retry":
             self.node_started(record.key)
 
@@ -154,8 +160,21 @@ class Telemetry:
                 value=record.values.get(position),
             )
 
+    def _scattered(self, record: NodeRecord) -> None:
+        children = Children.of(record)
+        if children is not None and children.names is None:
+            self.node_started(record.key)
+            self._batch_started(record, tuple(children.keys()))
+
+    def _batch_started(self, record: NodeRecord, keys: tuple[str, ...]) -> None:
+        self._emit(
+            events.BatchStarted, batch_id=record.key, scatter_node_id=record.node, worker_node_ids=keys
+        )
+
     def _batch(self, plan: Plan, record: NodeRecord) -> None:
         uses = plan.nodes[record.node].definition.uses
+        if uses == "batch-scatter" and record.children is None:
+            self._batch_started(record, ())
         if uses == "batch-gather":
             self._emit(
                 events.BatchFinished, batch_id=record.key, gather_node_id=record.node, results=record.output

@@ -24,6 +24,7 @@ from flowcraft.engine.children import (
     names_of,
 )
 from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs, node_input
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.errors import BlueprintError, InputError, OutputError
 from flowcraft.json_values import NotJsonError, plain_json
@@ -142,13 +143,18 @@ def _material(output: Any, nodes: Sequence[NodeDefinition]) -> dict[str, Any]:
     return {"output": output, "nodes": [node.to_dict() for node in nodes]}
 
 
-def scatters_of(plan: Plan, gather: str) -> tuple[str, ...]:
-    """Ids of the nodes that scatter what a ``batch-gather`` node gathers: those that name it."""
-    return tuple(
+def gathered_ids(plan: Plan, key: str) -> dict[str, str]:
+    """The nodes whose children a ``batch-gather`` node gathers, each with its key in the same rounds.
+
+    They are the nodes that scatter and name it; if none does, the nodes before it.
+    """
+    place = NodeKey.parse(key)
+    ids = [
         node.id
         for node in plan.nodes.values()
-        if node.definition.uses == SCATTER and node.definition.params.get("gatherNodeId") == gather
-    )
+        if node.definition.uses == SCATTER and node.definition.params.get("gatherNodeId") == place.node
+    ] or [plan.edges[position].source for position in plan.incoming(key)]
+    return {node_id: str(NodeKey(node_id, place.rounds[: len(plan.nodes[node_id].scope)])) for node_id in ids}
 
 
 def code_of(definition: NodeDefinition) -> tuple[str, ...]:

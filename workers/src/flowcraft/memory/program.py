@@ -11,6 +11,7 @@ from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.engine.resolution import Wave, follow
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
@@ -67,12 +68,16 @@ class Program:
         steps: By node id.
         terminal: Ids of the nodes whose outputs make the run's output.
         blocks: Some of its code is synchronous and runs in threads.
+        registry: Where code is looked up.
+        evaluator: Conditions and transforms.
     """
 
     plan: Plan
     steps: Mapping[str, Step]
     terminal: tuple[str, ...]
     blocks: bool
+    registry: Registry
+    evaluator: Evaluator
     _waves: dict[tuple[str, tuple[int, ...]], Wave] = field(default_factory=dict)
 
     @classmethod
@@ -86,8 +91,19 @@ class Program:
         plan = Plan.of(blueprint)
         steps = {node.id: _step(plan, node, registry, evaluator) for node in plan.nodes.values()}
         codes = [code for step in steps.values() for code in (step.code, step.fallback) if code is not None]
-        blocks = any(code.implementation.kind != "async" for code in codes)
-        return cls(plan, steps, terminal_nodes(plan), blocks)
+        used = [code.implementation for code in codes]
+        used += [registry[name] for node in blueprint.nodes for name in code_of(node)[1:] if name in registry]
+        blocks = any(implementation.kind != "async" for implementation in used)
+        return cls(plan, steps, terminal_nodes(plan), blocks, registry, evaluator)
+
+    def child(self, node: PlannedNode) -> Step:
+        """The step of a node that is not in the blueprint, because another one made it."""
+        code = fallback = None
+        if node.definition.uses not in BUILT_IN_USES:
+            own = self.registry[node.definition.uses]
+            code = Code(node.id, own, own.policy(node.definition.config), node.definition.params)
+            fallback = _fallback(self.plan.blueprint, node, self.registry)
+        return Step(node, code, fallback, needs=None, sources=(), plain=())
 
     def step(self, key: str) -> Step:
         """The step of a node key.

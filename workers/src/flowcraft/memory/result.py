@@ -57,4 +57,8 @@ class RunResult:
     @property
     def awaiting(self) -> tuple[str, ...]:
         """Node keys that wait for a decision; ``FlowRuntime.resume`` takes one for some or all of them."""
-        return tuple(key for key, record in self.records.items() if not record.resolved)
+        return tuple(
+            key
+            for key, record in self.records.items()
+            if not record.resolved and record.kind != "children"  # they wait for other node keys
+        )

@@ -19,14 +19,25 @@ from typing import Any, Final
 from flowcraft.cancellation import uncancel
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.durations import duration_s
+from flowcraft.engine.children import is_children_join, seq_after
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import Evaluator, Facts, node_input
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.making import (
+    GATHER,
+    SCATTER,
+    Made,
+    Owned,
+    made_by,
+    scatter_result,
+    scattered,
+)
 from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
-from flowcraft.errors import EvaluationError
+from flowcraft.errors import BlueprintError, EvaluationError, FatalError, InputError, OutputError
 from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
 from flowcraft.extensions import Extensions
 from flowcraft.failures import ErrorDetail
+from flowcraft.memory.children import Owners, gather
 from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Code, Program, Step
 from flowcraft.memory.result import Decision
@@ -114,6 +125,7 @@ class MemoryRun:
         self._facts = Facts(self.records, self.context, input)
         self._arrived: dict[str, dict[str, bool]] = {}
         self._decisions: Mapping[str, Decision] = {}
+        self._owners = Owners(program)
         self._ready: deque[str] = deque()
         self._stopped = asyncio.Event()
         self._lanes = 0
@@ -139,9 +151,12 @@ class MemoryRun:
         self.records.update(records)
         self.context.update(context)
         self._decisions = decisions
+        begun = [self._owners.learn(record) for record in records.values() if record.children is not None]
+        for wave in filter(None, begun):
+            self._route(wave)
         for record in records.values():
             if record.status == "completed":
-                self._route(self._program.follow(record.key, record.taken))
+                self._route(self._owners.follow(record.key, record.taken))
         self._ready.extend(key for key in self._plan.start if key not in self.records)
         self._ready.extend(key for key in decisions if key not in self._ready)
         await self._carry_on(alarms_again=True)
@@ -241,10 +256,13 @@ class MemoryRun:
     # ---- a node key's turn ----
 
     async def _act(self, key: str) -> None:
-        step = self._program.step(key)
+        step = self._owners.step(key)
         own = self.records.get(key)
         started = self._now() if own is None else own.started_at
         code = step.code
+        if own is not None and own.kind == "children":
+            self._awaited(key, step, own)
+            return
         if code is None or (self._decisions and key in self._decisions):
             self._wait(key, step, own, started)
             return
@@ -265,7 +283,8 @@ class MemoryRun:
                 key, step, outcome.result, outcome.writes, attempts=outcome.attempts, started=started
             )
         elif isinstance(outcome, Failed):
-            self._failed(key, step, outcome.error, outcome.attempts, started)
+            fatal = isinstance(outcome.exception, FatalError)
+            self._failed(key, step, outcome.error, outcome.attempts, started, fatal=fatal)
         elif isinstance(outcome, RetryLater):
             self._await(
                 replace(
@@ -284,6 +303,10 @@ class MemoryRun:
             self._completed(key, step, self._waited(key, step), {}, attempts=1, started=started)
         elif step.planned.definition.uses == "wait":
             self._await(replace(self._record(key, step, started), kind="wait"))
+        elif step.planned.definition.uses == SCATTER:
+            self._scatter(key, step, started)
+        elif step.planned.definition.uses == GATHER:
+            self._gather(key, step, started)
         elif step.planned.definition.uses == "webhook":
             self._await(replace(self._record(key, step, started), kind="webhook"))
         elif step.planned.definition.uses == "subflow":
@@ -297,6 +320,45 @@ class MemoryRun:
                 return
             wake_at = later(self._surround.clock.now(), nap_s)
             self._await(replace(self._record(key, step, started), kind="sleep", wake_at=wake_at), nap_s)
+
+    def _scatter(self, key: str, step: Step, started: str) -> None:
+        definition = step.planned.definition
+        try:
+            made = scattered(key, definition, self._input_of(key, step))
+        except (BlueprintError, InputError) as error:
+            self._failed(key, step, ErrorDetail.of(error), 1, started)
+            return
+        if made is None:
+            self._completed(key, step, scatter_result(definition), {}, attempts=1, started=started)
+        else:
+            self._own(self._record(key, step, started), made, 1)
+
+    def _gather(self, key: str, step: Step, started: str) -> None:
+        found = gather(self._plan, key, self._facts_of(step), self.records)
+        output_key = step.planned.definition.params.get("outputKey")
+        writes = {output_key: found} if isinstance(output_key, str) and output_key else {}
+        self._completed(key, step, NodeResult(found), writes, attempts=1, started=started)
+
+    def _own(self, record: NodeRecord, made: Made, attempts: int) -> None:
+        """Let a node key wait for children, and begin the first of them."""
+        owner = replace(
+            record,
+            kind="children",
+            output=made.material,
+            action=made.action,
+            attempt=attempts,
+            children=made.children.to_document(),
+        )
+        self._await(owner)
+        begun = self._owners.learn(owner)
+        if begun is not None and not self._stopped.is_set():
+            self._route(begun)
+
+    def _awaited(self, key: str, step: Step, own: NodeRecord) -> None:
+        """All children are resolved: their owner completes with the result that it had before them."""
+        result = Owned.of(own).result
+        self._owners.forget(key)
+        self._completed(key, step, result, {}, attempts=own.attempt, started=own.started_at)
 
     def _await(self, record: NodeRecord, delay_s: float | None = None) -> None:
         """Let a node key wait, for so many seconds or for a decision."""
@@ -323,6 +385,9 @@ class MemoryRun:
             for name in (key, step.planned.id):
                 if name in given:
                     return given[name]
+        owned = self._owners.owned(key)
+        if owned is not None:
+            return owned.input(self._plan, key, self._owners.facts(owned, key, self._facts))
         return node_input(self._plan, key, self._facts_of(step))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
@@ -362,13 +427,18 @@ class MemoryRun:
 
     def _record(self, key: str, step: Step, started: str) -> NodeRecord:
         """An ``awaiting`` record, to be completed by the caller."""
-        return NodeRecord(key, step.planned.id, "awaiting", started_at=started, seq=self._seq(step))
+        return NodeRecord(key, step.planned.id, "awaiting", started_at=started, seq=self._seq(key, step))
 
-    def _seq(self, step: Step) -> int:
+    def _seq(self, key: str, step: Step) -> int:
+        own, owned = self.records.get(key), self._owners.owned(key)
+        if own is not None and own.kind == "children":
+            return seq_after(own)
+        if owned is not None:
+            return owned.seq
         records, highest = self.records, 0
-        for key in step.sources:
-            if key in records:
-                highest = max(highest, records[key].seq)
+        for source in step.sources:
+            if source in records:
+                highest = max(highest, records[source].seq)
         return highest + 1
 
     def _now(self) -> str:
@@ -390,8 +460,11 @@ class MemoryRun:
         attempts: int,
         started: str,
     ) -> None:
+        if result.dynamic_nodes:
+            self._make(key, step, result, writes, attempts=attempts, started=started)
+            return
         taken, values = step.plain, _NONE
-        if taken is None or result.action is not None:
+        if taken is None or (result.action is not None and step.planned.outgoing):
             facts = self._facts_of(step)
             if writes and step.needs is not None:
                 facts = replace(facts, context=_overlaid(facts.context, writes))
@@ -400,13 +473,8 @@ class MemoryRun:
             except EvaluationError as error:
                 self._failed(key, step, ErrorDetail.of(error), attempts, started)
                 return
-        if writes:
-            self.writes[key] = writes
-            for name, value in writes.items():
-                if value is MISSING:
-                    self.context.pop(name, None)
-                else:
-                    self.context[name] = value
+        self._write(key, writes)
+        own = self.records.get(key)
         decision = self._decisions.get(key) if self._decisions else None
         record = self.records[key] = NodeRecord(
             key,
@@ -419,26 +487,69 @@ class MemoryRun:
             attempts,
             started_at=started,
             finished_at=self._now(),
-            seq=self._seq(step),
+            seq=self._seq(key, step),
             decision=None if decision is None else {"action": decision.action, "output": decision.output},
+            children=None if own is None else own.children,
         )
         if self._telemetry is not None:
             self._telemetry.recorded(self._plan, record, writes)
         if not self._stopped.is_set():
-            self._route(self._program.follow(key, taken))
+            self._route(self._owners.follow(key, taken))
 
-    def _failed(self, key: str, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
+    def _write(self, key: str, writes: Mapping[str, Any]) -> None:
+        if writes:
+            self.writes[key] = writes
+        for name, value in writes.items():
+            if value is MISSING:
+                self.context.pop(name, None)
+            else:
+                self.context[name] = value
+
+    def _make(
+        self,
+        key: str,
+        step: Step,
+        result: NodeResult,
+        writes: Mapping[str, Any],
+        *,
+        attempts: int,
+        started: str,
+    ) -> None:
+        """Nodes that the node gave back come before its edges."""
+        try:
+            made = made_by(key, result, self._program.registry.implements)
+        except OutputError as error:
+            self._failed(key, step, ErrorDetail.of(error), attempts, started)
+            return
+        self._write(key, writes)
+        self._own(self._record(key, step, started), made, attempts)
+
+    def _failed(
+        self,
+        key: str,
+        step: Step,
+        error: ErrorDetail,
+        attempts: int,
+        started: str,
+        *,
+        fatal: bool = False,
+    ) -> None:
+        owned = self._owners.owned(key)
+        kept = owned is not None and owned.children.on_error != "fail" and not fatal
         record = self.records[key] = replace(
             self._record(key, step, started),
-            status="failed",
+            status="completed" if kept else "failed",
             error=error.to_dict(),
             attempt=attempts,
             finished_at=self._now(),
         )
-        self.failed = True
         if self._telemetry is not None:
             self._telemetry.recorded(self._plan, record, {})
-        self._stop()
+        if not kept:
+            self.failed = True
+            self._stop()
+        elif not self._stopped.is_set():
+            self._route(self._owners.follow(key, ()))
 
     def _route(self, wave: Wave) -> None:
         """Record the dead path of a wave, queue what it made ready, and make its arrivals."""
@@ -455,7 +566,10 @@ class MemoryRun:
                 if not join.node:
                     self.ended = True
                 elif state is Join.READY:
-                    self._queue(join.node)
+                    if is_children_join(join.join):
+                        self._wake(join.node)
+                    else:
+                        self._queue(join.node)
                 else:
                     keys, behind = skip_path(self._plan, join.node)
                     self._skip(keys)
@@ -463,6 +577,11 @@ class MemoryRun:
 
     def _queue(self, key: str) -> None:
         if key not in self.records:
+            self._ready.append(key)
+
+    def _wake(self, key: str) -> None:
+        """The children of a node key are all resolved; it goes on, unless it did so before."""
+        if not self.records[key].resolved:
             self._ready.append(key)
 
     def _skip(self, keys: tuple[str, ...]) -> None:

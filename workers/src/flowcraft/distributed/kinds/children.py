@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
 from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import Children, derive, gathered
-from flowcraft.engine.keys import NodeKey
-from flowcraft.engine.making import Owned, scatter_result, scattered, scatters_of
+from flowcraft.engine.making import Owned, gathered_ids, scatter_result, scattered
 from flowcraft.engine.resolution import Wave
 from flowcraft.errors import BlueprintError, InputError
 from flowcraft.failures import ErrorDetail
@@ -71,19 +69,18 @@ class _Gather:
         return await self.begin(turn, act)
 
     async def _owners(self, turn: Acting, act: Act) -> Sequence[NodeRecord]:
-        """Records of those whose children it gathers: the scatter that names it, or whoever is before it."""
-        place = NodeKey.parse(act.key)
-        keys = [
-            str(replace(place, node=node_id)) for node_id in scatters_of(turn.run.plan, act.definition.id)
+        ids = gathered_ids(turn.run.plan, act.key)
+        known = act.facts.records
+        missing = [key for node_id, key in ids.items() if node_id not in known]
+        if not missing:
+            return [known[node_id] for node_id in ids]
+        loaded = await turn.services.facts.load(turn.run.run_id, nodes=missing, session=turn.session)
+        found = {key: stored.record for key, stored in loaded.records.items() if stored.record.resolved}
+        return [
+            record
+            for node_id, key in ids.items()
+            if (record := known.get(node_id) or found.get(key)) is not None
         ]
-        if not keys:
-            return [record for record in act.facts.records.values() if record.children is not None]
-        known = {record.key: record for record in act.facts.records.values()}
-        missing = [key for key in keys if key not in known]
-        if missing:
-            loaded = await turn.services.facts.load(turn.run.run_id, nodes=missing, session=turn.session)
-            known |= {key: stored.record for key, stored in loaded.records.items()}
-        return [known[key] for key in keys if key in known]
 
     async def _outputs(self, turn: Acting, children: Children) -> list[Any]:
         records: dict[str, NodeRecord] = {}
