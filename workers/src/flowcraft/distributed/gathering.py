@@ -77,6 +77,21 @@ class Gatherer:
         loaded = await self._services.facts.load(self._run.run_id, nodes=[key], session=self.session)
         return loaded.records.get(key)
 
+    async def require_ready(self, key: str) -> None:
+        """See that the facts let a node key run, without loading what its inputs hold.
+
+        Raises:
+            StaleReadError: they do not, as far as can be seen here.
+            NotReadyError: they say that it is not to run.
+        """
+        if owner_of(key) is not None:
+            return  # its owner's record, which was loaded for its own, made it ready
+        run = self._run
+        names = list(self._runs.needs(run.plan, key).records)
+        records = await self._services.facts.resolved(run.run_id, names, self.session) if names else {}
+        if not self._ready(key, Facts(records, {}, None)):
+            raise StaleReadError(f"nothing that node {key} of run {run.run_id} follows from is visible")
+
     async def _load_child(
         self, key: str, owner: str, *, look: bool, proven: bool
     ) -> tuple[StoredRecord | None, Facts]:

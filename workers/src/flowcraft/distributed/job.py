@@ -19,7 +19,6 @@ from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Routed, Router
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.turn import Turn
-from flowcraft.engine.keys import NodeKey
 from flowcraft.failures import ErrorDetail
 from flowcraft.ports import Claim, Delivery
 from flowcraft.ports.errors import (
@@ -135,7 +134,7 @@ class Job:
         if isinstance(run, Refusal):
             await self._refused(run)
             return None
-        if message.node_key and NodeKey.parse(message.node_key).node not in run.plan.nodes:
+        if message.node_key and not run.plan.knows(message.node_key):
             await self._custody.poison(f"blueprint {run.plan.blueprint.id} has no node {message.node_key}")
             return None
         return run
@@ -314,7 +313,12 @@ class Job:
         if not await self._holds(await self._custody.claim(key)):
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)
-        turned = await turn.give_up(key, ErrorDetail("PoisonMessage", reason))
+        try:
+            turned = await turn.give_up(key, ErrorDetail("PoisonMessage", reason))
+        except StaleReadError as error:  # nothing says that the node is to run: the message is to blame
+            await self._custody.poison(f"{reason}; {error}")
+            await self._custody.discharge(parked=True, moved=-1)
+            return
         body = poison_body(self._custody.delivery.body, reason, deliveries)
         await self._services.queue.send_poison(body)
         if await self._proceed(run, turn, turned, woken=False) is not None:

@@ -82,6 +82,8 @@ class Message:
         base = document.get("base", 0)
         if not isinstance(base, int) or isinstance(base, bool):
             raise MessageError("base of the message is not a whole number")
+        if base < 0:  # it would count deliveries that never were, and fail the node as poison
+            raise MessageError("base of the message is less than 0")
         return cls(
             run_id=run_id,
             blueprint_id=_text(document, "blueprintId"),

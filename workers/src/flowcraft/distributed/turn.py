@@ -72,10 +72,17 @@ class Turn:
         return await self._go_on(act, own.record)
 
     async def give_up(self, key: str, error: ErrorDetail) -> Turned:
-        """Record a node key as failed without executing it; an existing resolved record is adopted."""
+        """Record a node key as failed without executing it; an existing resolved record is adopted.
+
+        Raises:
+            StaleReadError: no facts say that it is to run.
+            NotReadyError: the facts say that it is not to run.
+        """
         own = await self._gatherer.own(key)
         if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
+        if own is None:
+            await self._gatherer.require_ready(key)
         return await self.fail(self._act(key, Facts({}, {}, None), own), error, 0)
 
     def _act(self, key: str, facts: Facts, own: StoredRecord | None, *, proven: bool = False) -> Act:
