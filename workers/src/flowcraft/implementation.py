@@ -24,6 +24,8 @@ BUILT_IN_USES: Final = frozenset({"wait", "webhook", "sleep", "subflow", "batch-
 UNSUPPORTED_USES: Final = frozenset({"loop-controller"})
 """Upstream's node kinds that this version does not run."""
 
+_NOTHING_SAID: Final = NodeConfig()
+
 
 class NodeSettings(TypedDict, total=False):
     """What may be said where an implementation is registered, and again where a flow uses it.
@@ -56,6 +58,18 @@ class RetryPolicy:
     timeout_s: float | None = None
 
 
+def retry_policy(config: NodeConfig, own: NodeConfig = _NOTHING_SAID) -> RetryPolicy:
+    """The policy of a node so configured; what it does not say, ``own`` says, else the default."""
+    attempts = config.max_retries if config.max_retries is not None else own.max_retries
+    delay_s = config.retry_delay_s if config.retry_delay_s is not None else own.retry_delay_s
+    return RetryPolicy(
+        max_attempts=max(1, attempts or 1),
+        retry_delay_s=delay_s or 0.0,
+        max_retry_delay_s=max(DEFAULT_MAX_RETRY_DELAY_S, delay_s or 0.0),
+        timeout_s=config.timeout_s or own.timeout_s,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class NodeImplementation:
     """Code that nodes use, by name.
@@ -76,15 +90,7 @@ class NodeImplementation:
 
     def policy(self, config: NodeConfig) -> RetryPolicy:
         """The policy of a node so configured: the blueprint's word, else the author's, else the default."""
-        own = self.config
-        attempts = config.max_retries if config.max_retries is not None else own.max_retries
-        delay_s = config.retry_delay_s if config.retry_delay_s is not None else own.retry_delay_s
-        return RetryPolicy(
-            max_attempts=max(1, attempts or 1),
-            retry_delay_s=delay_s or 0.0,
-            max_retry_delay_s=max(DEFAULT_MAX_RETRY_DELAY_S, delay_s or 0.0),
-            timeout_s=config.timeout_s or own.timeout_s,
-        )
+        return retry_policy(config, self.config)
 
     @classmethod
     def of(

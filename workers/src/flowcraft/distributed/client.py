@@ -14,6 +14,7 @@ import orjson
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import continuation
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.callbacks import is_token_of
 from flowcraft.distributed.continuation import Continuation
 from flowcraft.distributed.families import conclude, steer_children
 from flowcraft.distributed.header import RunRequest
@@ -162,6 +163,20 @@ class Client:
             blueprint_id = stored.document.get("blueprintId", "")
             await self.queue.send(Message(run_id, blueprint_id, node_key, session, alarm=True).to_body())
             await hint(self, f"+{run_id}")
+
+    async def call_back(
+        self, run_id: str, node_key: str, token: str, *, action: str | None = None, output: Any = None
+    ) -> None:
+        """Answer a webhook for a caller who was given its address: a decision, if the token is the right one.
+
+        Raises:
+            RefusedError: the token is another one, or what ``decide`` refuses.
+        """
+        loaded = await self.facts.load(run_id, nodes=[node_key])
+        found = loaded.records.get(node_key)
+        if found is None or not is_token_of(found.record, token):
+            raise RefusedError(f"no webhook waits at {node_key} of run {run_id} under this token")
+        await self.decide(run_id, node_key, action=action, output=output)
 
     async def retry(self, run_id: str) -> Stored:
         """Let a failed or cancelled run go on as a new one, from all that it achieved.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -69,27 +70,30 @@ class Execution:
             self._task.cancel()
 
     async def execute(
-        self, key: str, definition: NodeDefinition, value: Any, facts: Facts, first_attempt: int
+        self,
+        key: str,
+        definition: NodeDefinition,
+        value: Any,
+        facts: Facts,
+        first_attempt: int,
+        *,
+        stand_in: bool = False,
     ) -> Outcome:
-        """Run the node's code with this input, from this attempt on."""
-        nodes, registry = self._run.plan.blueprint, self._services.catalog.registry
-        implementation = registry[definition.uses]
+        """Run the node's code with this input, from this attempt on; or its fallback, once (``stand_in``)."""
         self._cancelled = asyncio.Event()
         self._task = asyncio.current_task()
         self._key = key
-        fallback = None
-        name = definition.config.fallback
-        if name is not None:
-            stands_in = nodes.node(name) if name in nodes.node_ids else None
-            params = stands_in.params if stands_in else definition.params
-            code = registry[stands_in.uses if stands_in else name]
-            config = stands_in.config if stands_in else definition.config
-            fallback = Work(code, self._context(key, name, value, params, facts), code.policy(config))
-        work = Work(
-            implementation,
-            self._context(key, definition.id, value, definition.params, facts),
-            implementation.policy(definition.config),
-        )
+        fallback = self._fallback(definition, key, value, facts)
+        if stand_in and fallback is not None:
+            work = replace(fallback, policy=replace(fallback.policy, max_attempts=1))
+            fallback = None
+        else:
+            implementation = self._services.catalog.registry[definition.uses]
+            work = Work(
+                implementation,
+                self._context(key, definition.id, value, definition.params, facts),
+                implementation.policy(definition.config),
+            )
         try:
             return await execute_node(work, self._around, fallback=fallback, first_attempt=first_attempt)
         finally:
@@ -110,6 +114,17 @@ class Execution:
         if self._reports is None:
             self._reports = NodeReports(self._services, self._run.run_id, key)
         self._reports.note(done, total)
+
+    def _fallback(self, definition: NodeDefinition, key: str, value: Any, facts: Facts) -> Work | None:
+        nodes, registry = self._run.plan.blueprint, self._services.catalog.registry
+        name = definition.config.fallback
+        if name is None:
+            return None
+        stands_in = nodes.node(name) if name in nodes.node_ids else None
+        params = stands_in.params if stands_in else definition.params
+        code = registry[stands_in.uses if stands_in else name]
+        config = stands_in.config if stands_in else definition.config
+        return Work(code, self._context(key, name, value, params, facts), code.policy(config))
 
     def _context(self, key: str, node_id: str, value: Any, params: Mapping[str, Any], facts: Facts) -> Any:
         cancelled = self._cancelled

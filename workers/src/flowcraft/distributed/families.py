@@ -182,10 +182,13 @@ async def steer(
             return
 
 
-def as_child(document: HeaderDocument, parent: HeaderDocument, node_key: str) -> HeaderDocument:
+def as_child(
+    document: HeaderDocument, parent: HeaderDocument, node_key: str, deadline_at: str | None = None
+) -> HeaderDocument:
     """The header of a run that is started as a child: on its parent's queue, until the parent's deadline.
 
-    It has no retention of its own: it goes when its parent goes, so that the parent never finds it gone.
+    ``deadline_at`` is the deadline of this attempt of the node, if it has one. A child has no retention of
+    its own: it goes when its parent goes, so that the parent never finds it gone.
     """
     child: dict[str, Any] = {
         **cast("dict[str, Any]", document),
@@ -199,6 +202,7 @@ def as_child(document: HeaderDocument, parent: HeaderDocument, node_key: str) ->
     for name in ("queue", "pool", "namespace"):
         if name in parent:
             child[name] = parent[name]
-    if parent.get("deadlineAt"):
-        child["deadlineAt"] = child["nextCheck"] = parent["deadlineAt"]
+    deadlines = [at for at in (parent.get("deadlineAt"), deadline_at) if at]
+    if deadlines:
+        child["deadlineAt"] = child["nextCheck"] = min(deadlines)
     return cast("HeaderDocument", child)

@@ -93,15 +93,18 @@ class Turn:
     # ---- what the kinds of node do ----
 
     async def _begin(self, act: Act) -> Turned | None:
+        """The next attempt, which is the first one where there is no record."""
         kind = BEGUN_BY.get(act.definition.uses)
-        return await (self.execute(act, 1) if kind is None else kind.begin(self, act))
+        if kind is not None:
+            return await kind.begin(self, act)
+        return await self.execute(act, 1 + (act.own.record.attempt if act.own else 0))
 
     async def _go_on(self, act: Act, record: NodeRecord) -> Turned | None:
         wake_at = parse_time(record.wake_at)
         if wake_at is not None and wake_at > act.started:
             return self.still(record)
-        kind = WOKEN[record.kind or "retry"]
-        return await kind.go_on(self, act, record)
+        kind = WOKEN.get(record.kind or "retry")
+        return await (self._begin(act) if kind is None else kind.go_on(self, act, record))
 
     def input(self, act: Act) -> Any:
         """The node's input."""
@@ -118,11 +121,19 @@ class Turn:
         record = self._record(act, "awaiting", kind=kind, wake_at=wake_at, **facts)
         return await self._recorder.commit(record, replaces=act.own)
 
-    async def execute(self, act: Act, first_attempt: int) -> Turned | None:
-        """Run the node's code, from this attempt on; None if it was cancelled."""
+    async def fall_back(self, act: Act, error: ErrorDetail, attempts: int) -> Turned | None:
+        """Let the node's fallback run as its last attempt; without one, record the failure."""
+        if act.definition.config.fallback is None:
+            return await self.fail(act, error, attempts)
+        return await self.execute(act, attempts + 1, stand_in=True)
+
+    async def execute(self, act: Act, first_attempt: int, *, stand_in: bool = False) -> Turned | None:
+        """Run the node's code, or its fallback, from this attempt on; None if it was cancelled."""
         value = self.input(act)
         self.execution.read_with(self.session, self._proofs(act))
-        outcome = await self.execution.execute(act.key, act.definition, value, act.facts, first_attempt)
+        outcome = await self.execution.execute(
+            act.key, act.definition, value, act.facts, first_attempt, stand_in=stand_in
+        )
         if isinstance(outcome, Completed):
             return await self.complete(act, outcome.result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):

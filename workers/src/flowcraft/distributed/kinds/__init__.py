@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from flowcraft.distributed.kinds.alarm import RETRY, SLEEP
+from flowcraft.distributed.kinds.alarm import SLEEP
 from flowcraft.distributed.kinds.children import AWAITED, GATHER, SCATTER
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
 from flowcraft.distributed.kinds.person import WAIT, WEBHOOK
@@ -31,8 +31,7 @@ WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {
     "wait": WAIT,
     "webhook": WEBHOOK,
     "sleep": SLEEP,
-    "retry": RETRY,
     "run": SUBFLOW,
     "children": AWAITED,
 }
-"""What acts on a node key that waits, by the kind of its awaiting record."""
+"""What acts on a node key that waits, by the kind of its awaiting record; after ``retry`` it begins again."""

@@ -1,4 +1,4 @@
-"""Nodes that wait for a time: ``sleep``, and any node between two attempts that are far apart."""
+"""Nodes that wait for a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,4 @@ class _Sleep:
         return await turn.complete(act, NodeResult(turn.input(act)))
 
 
-class _Retry:
-    """The next attempt of a node whose last one failed."""
-
-    async def begin(self, turn: Acting, act: Act) -> Turned | None:
-        return await turn.execute(act, 1)
-
-    async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
-        return await turn.execute(act, record.attempt + 1)
-
-
 SLEEP: Final[WaitingKind] = _Sleep()
-RETRY: Final[WaitingKind] = _Retry()

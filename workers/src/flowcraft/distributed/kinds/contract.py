@@ -28,7 +28,7 @@ class Act:
         key: The node key.
         definition: Of its node.
         facts: What its turn reads.
-        own: Its record, if it has one; never a resolved one.
+        own: Its awaiting record, if it has one.
         started: When this turn began.
         proven: What the record waits for has happened, as the signal says.
     """
@@ -95,8 +95,8 @@ class Acting(Protocol):
         """Record that the node key waits for children, and with it the context written."""
         ...
 
-    async def execute(self, act: Act, first_attempt: int) -> Turned | None:
-        """Run the node's code, from this attempt on; None if it was cancelled."""
+    async def fall_back(self, act: Act, error: ErrorDetail, attempts: int) -> Turned | None:
+        """Let the node's fallback run as its last attempt; without one, record the failure."""
         ...
 
 
@@ -104,7 +104,7 @@ class WaitingKind(Protocol):
     """One kind. Both methods may be called again at any time, and do nothing twice that counts."""
 
     async def begin(self, turn: Acting, act: Act) -> Turned | None:
-        """The first turn: there is no record."""
+        """The first turn: there is no record; or, with one, the next attempt after a delay."""
         ...
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:

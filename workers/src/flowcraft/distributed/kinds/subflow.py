@@ -27,14 +27,18 @@ from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
+from flowcraft.distributed.times import later
 from flowcraft.engine.inputs import given_value
 from flowcraft.engine.subflows import Subflow, SubflowError, mapped_output, mapped_outputs, node_named
 from flowcraft.errors import BlueprintError
+from flowcraft.executor import backoff_s
 from flowcraft.failures import ErrorDetail
+from flowcraft.implementation import retry_policy
 from flowcraft.node import NodeResult
 from flowcraft.ports import Stored
 from flowcraft.ports.errors import ConflictError, PayloadTooLargeError, StaleReadError
 from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
 
 
 class _Unable(Exception):  # noqa: N818  told as what it carries
@@ -49,12 +53,13 @@ class _Subflow:
     """Its record names the child run, so everything else may be done again by whoever finds it half done."""
 
     async def begin(self, turn: Acting, act: Act) -> Turned | None:
-        child_id = child_run_id(turn.run.run_id, act.key)
+        attempt = 1 + (act.own.record.attempt if act.own else 0)
+        child_id = child_run_id(turn.run.run_id, act.key, attempt)
         try:
             child = await self._created(turn, act, child_id)
         except _Unable as error:
             return await turn.fail(act, error.detail)
-        turned = await turn.wait(act, "run", attempt=1, waits_for={"runId": child_id})
+        turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
         if not turned.record.resolved:
             await self._start(turn, child)
         return turned
@@ -115,7 +120,9 @@ class _Subflow:
         run.stored = await with_mark(services, run.stored)
         now = services.clock.now()
         request = RunRequest(child_id, blueprint.id, blueprint.version, queue=services.queue_name)
-        document = as_child(headers.new(request, now), run.stored.document, act.key)
+        timeout_s = act.definition.config.timeout_s
+        deadline_at = None if timeout_s is None else later(now, timeout_s)
+        document = as_child(headers.new(request, now), run.stored.document, act.key, deadline_at)
         document["input"], large = _given(subflow, turn, act)
         if large is not None:
             del document["input"]
@@ -152,12 +159,25 @@ class _Subflow:
     async def _ended(self, turn: Acting, act: Act, record: NodeRecord, child: Stored) -> Turned | None:
         header = child.document
         if header.get("status") != "completed":
-            return await turn.fail(act, _why(header), record.attempt)
+            return await self._failed(turn, act, record, header)
         plan = await turn.plans.of(turn.services.facts, header)
         output = mapped_output(await run_output(turn.services, header, plan), terminal_nodes(plan))
         subflow = Subflow.of(act.definition)
         writes = await self._written(turn, subflow, child) if subflow.outputs else {}
         return await turn.complete(act, NodeResult(output), writes, record.attempt)
+
+    async def _failed(
+        self, turn: Acting, act: Act, record: NodeRecord, header: HeaderDocument
+    ) -> Turned | None:
+        """Try again with another child run, as often as the node's config says, then its fallback."""
+        error, policy = _why(header), retry_policy(act.definition.config)
+        if header.get("status") == "cancelled":
+            return await turn.fail(act, error, record.attempt)
+        if record.attempt >= policy.max_attempts:
+            return await turn.fall_back(act, error, record.attempt)
+        delay_s = backoff_s(policy, record.attempt, turn.services.random)
+        wake_at = later(turn.services.clock.now(), delay_s)
+        return await turn.wait(act, "retry", wake_at, attempt=record.attempt, error=error.to_dict())
 
     async def _written(self, turn: Acting, subflow: Subflow, child: Stored) -> dict[str, Any]:
         names = sorted(set(subflow.outputs.values()))
@@ -196,7 +216,7 @@ def _require_own(child: Stored, run_id: str, key: str) -> None:
         )
 
 
-def _why(header: Any) -> ErrorDetail:
+def _why(header: HeaderDocument) -> ErrorDetail:
     """The failure of the node, in the words of the run in which it began."""
     first = next(iter(header.get("errors") or []), None)
     if first is not None and first.get("type") in _PASSED_ON:
