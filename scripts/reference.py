@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from flowcraft.blueprint_schema import FORMS, schema_text
+from flowcraft.distributed.verbs import DECISIONS, NEW_RUN, RERUNS, RUNS, Outcome, Ruling, RunState
 from flowcraft_cli.main import COMMANDS, run_command
 from flowcraft_cli.settings import CONNECTIONS, DescribedSetting, described
 from flowcraft_operator.crdgen.definition import RESOURCES, manifest_text
@@ -31,6 +33,7 @@ def generated() -> dict[Path, str]:
         FOLDER / "resources.md": _page("Fields of the resources", _resources()),
         FOLDER / "blueprints.md": _page("Fields of a blueprint", _blueprints()),
         FOLDER / "blueprint.schema.json": schema_text(),
+        FOLDER / "verbs.md": _page("Every verb in every state", _verbs()),
     }
 
 
@@ -172,6 +175,62 @@ def _type(field: Mapping[str, Any]) -> str:
 
 def _json(value: Any) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=1000)).removesuffix("...\n").strip()
+
+
+def _verbs() -> Iterator[str]:
+    yield "What each verb does to a run in each state. An arrow tells the state that follows. *Nothing*: it"
+    yield "is so already, and the verb succeeds. *Not yet*: refused, and may be asked again later. Of two at"
+    yield "once, one comes first: a header changes only under a condition on its version. `decide` is below."
+    yield ""
+    yield f"| | {' | '.join(RunState)} |"
+    yield "|---" * (len(RunState) + 1) + "|"
+    for verb, row in RUNS.items():
+        yield f"| `{verb}` | {' | '.join(_outcome(row[state]) for state in RunState)} |"
+    yield ""
+    for verb, row in RUNS.items():
+        for note in dict.fromkeys(ruling.note for ruling in row.values() if ruling.note):
+            states = [str(state) for state in RunState if row[state].note == note]
+            yield f"- `{verb}`, {', '.join(states)}: {_spoken(note)}."
+    yield ""
+    yield "`deadline` and `expire` are asked by the clock: when the run's deadline or its retention is over."
+    yield "A run is *pending* from its acceptance until a worker has pinned its blueprint."
+    yield ""
+    yield "## decide"
+    yield ""
+    yield "| The node | the run is active | the run has ended |"
+    yield "|---|---|---|"
+    for node, (active, ended) in DECISIONS.items():
+        yield f"| {node} | {_told(active)} | {_told(ended)} |"
+    yield ""
+    yield "## rerun --from a node"
+    yield ""
+    yield "| The node, in a run that has ended | |"
+    yield "|---|---|"
+    for node, ruling in RERUNS.items():
+        yield f"| {node} | {_told(ruling)} |"
+
+
+_OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.DONE: "done",
+    Outcome.NOTHING: "nothing",
+    Outcome.REFUSED: "refused",
+    Outcome.NOT_YET: "not yet",
+    Outcome.NO_RUN: "no run",
+}
+
+
+def _outcome(ruling: Ruling) -> str:
+    if ruling.becomes is not None:
+        return f"→ {'gone' if ruling.becomes is RunState.UNKNOWN else ruling.becomes}"
+    return "new run" if ruling is NEW_RUN else _OUTCOMES[ruling.outcome]
+
+
+def _told(ruling: Ruling) -> str:
+    return f"{_outcome(ruling)}: {_spoken(ruling.note)}" if ruling.note else _outcome(ruling)
+
+
+def _spoken(note: str) -> str:
+    return re.sub(r"\{(\w+)\}", r"*\1*", note)
 
 
 def _flat(text: str) -> str:

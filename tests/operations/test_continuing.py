@@ -63,6 +63,19 @@ async def test_a_retry_that_fails_can_be_retried_and_the_first_run_keeps_its_key
     assert code.keys["d"] == f"{run_id}:d"
 
 
+async def test_a_run_that_ended_before_any_worker_took_it_is_retried_from_its_start(place: Place) -> None:
+    code = Code()
+    run_id = await place.client.start_workflow("flow", {"amount": 42})
+    await place.client.cancel(run_id)
+
+    await place.client.retry(run_id)
+    await place.worker(code, ROW)
+
+    assert (await place.ended(f"{run_id}-r1"))["status"] == "completed"
+    assert code.taken == ["a", "b", "c", "d"]
+    assert code.inputs["a"] == {"amount": 42}
+
+
 async def test_a_run_again_from_a_node_executes_it_and_all_behind_it(place: Place) -> None:
     code = Code()
     await place.worker(code, ROW)

@@ -274,14 +274,10 @@ class Client:
         """The header of a run that another one may continue.
 
         Raises:
-            RefusedError: it is active, has no blueprint, lives in another queue, or is being deleted.
+            RefusedError: it is active, lives in another queue, or is being deleted.
         """
         header = (await self._read(run_id)).document
         permits(verb, header)
-        if not headers.is_pinned(header):
-            raise RefusedError(
-                "the run ended before a worker took it: there is nothing to go on from; start it anew"
-            )
         queue = header.get("queue")
         if queue and queue != self.queue_name:
             raise RefusedError(f"the run belongs to queue {queue}, not to {self.queue_name}: name its queue")
@@ -292,7 +288,6 @@ class Client:
     async def _continue(self, source: HeaderDocument, how: Continuation) -> Stored:
         """Fix what the new run adopts in its header, and start it; a worker copies it then."""
         run_id = source["runId"]
-        plan = await Plans().of(self.facts, source)
         records = await self.records(run_id)
         for node in how.nodes:
             state = NodeState.NONE
@@ -301,7 +296,10 @@ class Client:
                 if record.status != "skipped" or state is NodeState.NONE:
                     state = NodeState.of(record)
             RERUNS[state].permits(node=node)
-        keys = continuation.adoptable(plan, records, how.nodes)
+        keys: tuple[str, ...] = ()
+        if headers.is_pinned(source):
+            plan = await Plans().of(self.facts, source)
+            keys = continuation.adoptable(plan, records, how.nodes)
         if len(orjson.dumps(keys)) > INLINE_BYTES:
             text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
             how = replace(how, keys_ref=await self.facts.write_snapshot(how.run_id, text, {"keys": keys}))
@@ -310,7 +308,7 @@ class Client:
         if reference:
             snapshot = await self.facts.read_snapshot(run_id, reference)
             document["blueprintRef"] = await self.facts.write_snapshot(
-                how.run_id, plan.blueprint.content_hash, snapshot
+                how.run_id, source.get("blueprintHash") or "", snapshot
             )
         large = None
         if "input" not in source:

@@ -142,14 +142,11 @@ def continuing(source: HeaderDocument, how: Continuation, now: datetime) -> Head
     else:
         document["adoptedKeys"] = list(how.keys)
     total = source.get("progress", {"total": len(how.keys)})["total"]
-    document.update(
-        status="running",
-        createdAt=iso(now),
-        startedAt=iso(now),
-        lastUpdated=iso(now),
-        progress={"done": len(how.keys), "total": total},
-        continues=continues,
-    )
+    document.update(status="running", createdAt=iso(now), lastUpdated=iso(now), continues=continues)
+    if source.get("blueprintHash"):
+        document.update(startedAt=iso(now), progress={"done": len(how.keys), "total": total})
+    else:
+        continues["copied"] = True  # it ended before a worker took it: there is nothing to copy
     allowed_s = _allowed_s(source)
     if allowed_s is not None:
         document["deadlineAt"] = document["nextCheck"] = later(now, allowed_s)

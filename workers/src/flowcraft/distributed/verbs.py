@@ -166,14 +166,17 @@ def _row(
 
 
 _STILL: Final = "the run is still {status}: cancel it, or wait for its end"
-_NEW_RUN: Final = _done(None, "a new run")
+NEW_RUN: Final = _done(None, "as a new run; this one stays as it is")
 
 RUNS: Final[Mapping[Verb, Mapping[RunState, Ruling]]] = {
     Verb.START: _row(
         _SO_ALREADY,
         _SO_ALREADY,
         _done(RunState.PENDING, "paused if it is started so; running if its blueprint comes with it"),
-        {RunState.PENDING: Ruling(Outcome.NOTHING, None, "signalled again")},
+        dict.fromkeys(
+            (RunState.PENDING, RunState.RUNNING),
+            Ruling(Outcome.NOTHING, None, "signalled again if no worker has looked at it yet"),
+        ),
     ),
     Verb.CANCEL: _row(
         _done(RunState.CANCELLED, "nodes that run are told"),
@@ -188,18 +191,22 @@ RUNS: Final[Mapping[Verb, Mapping[RunState, Ruling]]] = {
     Verb.RESUME: _row(
         Ruling(Outcome.NOTHING, None, "what is ready and lost its signal is signalled"),
         _refused(_ENDED % "resumed"),
-        but={RunState.PAUSED: _done(RunState.RUNNING, "what is ready is signalled")},
+        but={
+            RunState.PAUSED: _done(
+                RunState.RUNNING, "pending or awaiting, if it was; what is ready is signalled"
+            )
+        },
     ),
     Verb.RETRY: _row(
         _not_yet(_STILL),
-        _NEW_RUN,
+        NEW_RUN,
         but={
             RunState.COMPLETED: _refused(
                 "the run has completed: run it again from a node (rerun), or start anew"
             )
         },
     ),
-    Verb.RERUN: _row(_not_yet(_STILL), _NEW_RUN),
+    Verb.RERUN: _row(_not_yet(_STILL), NEW_RUN),
     Verb.DEADLINE: _row(_done(RunState.FAILED, "DeadlineExceeded"), _SO_ALREADY),
     Verb.EXPIRE: _row(_SO_ALREADY, _done(RunState.UNKNOWN, "purged")),
     Verb.DELETE: _row(_not_yet(_STILL), _done(RunState.UNKNOWN, "purged"), _SO_ALREADY),
@@ -226,7 +233,7 @@ DECISIONS: Final[Mapping[NodeState, tuple[Ruling, Ruling]]] = {
 
 _NEVER_RAN: Final = _refused("node {node} did not run in this run; run it again from a node that did")
 
-RERUNS: Final[Mapping[NodeState, Ruling]] = dict.fromkeys(NodeState, _NEW_RUN) | {
+RERUNS: Final[Mapping[NodeState, Ruling]] = dict.fromkeys(NodeState, NEW_RUN) | {
     NodeState.NONE: _NEVER_RAN,
     NodeState.SKIPPED: _NEVER_RAN,
 }
