@@ -147,8 +147,22 @@ def test_describe_tells_what_became_of_each_node(waiting: Command) -> None:
     assert "Status:     Failed (NodeFailed)" in failed
     assert "charge   failed" in failed
     assert "NonRetryableError: the amount must not be negative" in failed
-    nodes = {node["key"]: node["status"] for node in yaml.safe_load(described)["nodes"]}
-    assert nodes == {"charge": "completed", "refund": "skipped", "approve": "awaiting"}
+    assert "&id" not in described, "values are written out where they stand"
+    nodes = {node["key"]: node for node in yaml.safe_load(described)["nodes"]}
+    states = {key: node["status"] for key, node in nodes.items()}
+    assert states == {"charge": "completed", "refund": "skipped", "approve": "awaiting"}
+    assert nodes["charge"]["input"] == {"amount": 5000}
+    assert nodes["approve"]["input"] == nodes["charge"]["output"] == {"paid": 5000}
+
+
+def test_describe_shows_one_node_in_full(waiting: Command) -> None:
+    charge = waiting("describe", "order-1004", "--node", "charge").out
+    nobody = waiting("describe", "order-1004", "--node", "nobody")
+
+    assert 'Input:      {"amount": -5}' in charge
+    assert "Raised at:  shop.flows:" in charge
+    assert nobody.code == 2
+    assert nobody.error_line.endswith("run order-1004 has no node key nobody yet; it has charge")
 
 
 def test_get_shows_the_runs_asked_for(waiting: Command) -> None:
@@ -177,10 +191,45 @@ def test_a_name_means_the_newest_run_but_is_not_guessed_when_one_is_changed(wait
 
 
 def test_a_run_is_drawn(waiting: Command) -> None:
-    drawn = waiting("diagram", "--run", "order-1003").out
+    drawn = waiting("diagram", "order-1003").out
 
     assert drawn.startswith("flowchart TD\n")
-    assert "awaiting" in drawn
+    assert "class n1 awaiting" in drawn
+    assert waiting("diagram", "--run", "order-1003").out == drawn
+
+
+def test_watch_tells_what_becomes_of_each_node(waiting: Command) -> None:
+    told = waiting("watch", "order-1001", "--nodes").out.splitlines()
+
+    assert [line.split()[:2] for line in told] == [
+        ["order-1001/charge:", "completed"],
+        ["order-1001/approve:", "skipped"],
+        ["order-1001/refund:", "skipped"],
+        ["order-1001/ship:", "completed"],
+        ["order-1001:", "Succeeded"],
+    ]
+
+
+def test_a_node_that_runs_is_watched_and_described(slow: Command) -> None:
+    with worker(slow, "slow:app"):
+        slow("start", "slow", "--run-id", "one")
+        watching = slow.begin("watch", "one", "--nodes")
+        try:
+            assert watching.stdout is not None
+            seen = next(line for line in watching.stdout if line.startswith("one/held: running 1/4"))
+            rows = slow("describe", "one").out
+            drawn = slow("diagram", "one").out
+            (slow.folder / "go").touch()
+            rest = watching.stdout.read().splitlines()
+        finally:
+            watching.kill()
+            watching.communicate()
+
+    assert seen
+    assert rows.splitlines()[-1].split() == ["held", "running", "1/4", "(25", "%)"]
+    assert "class n1 running" in drawn
+    assert "held<br/>1/4 (25 %)" in drawn
+    assert rest[-1].startswith("one: Succeeded")
 
 
 def test_a_blueprint_is_drawn_and_linted(shop: Command) -> None:

@@ -26,6 +26,7 @@ async def first(ctx: NodeContext) -> dict[str, Any]:
 async def held(ctx: NodeContext) -> dict[str, Any]:
     """Goes on when somebody makes the file `go`."""
     say("held begins")
+    ctx.progress(1, 4)
     while not Path("go").exists():  # noqa: ASYNC110, ASYNC240  told by another process
         await asyncio.sleep(0.02)
     say("held ends")

@@ -15,6 +15,7 @@ from flowcraft.json_values import NotJsonError, plain_json
 
 if TYPE_CHECKING:
     from flowcraft.implementation import Registry
+    from flowcraft.ui_graph import GraphRepresentation
 
 
 class NodeOptions(TypedDict, total=False):
@@ -129,6 +130,16 @@ class FlowBuilder:
             except (NotJsonError, BlueprintError) as error:
                 raise BlueprintError(f"flow {self.id}: {error}") from None
         return self._built
+
+    def to_graph_representation(self) -> GraphRepresentation:
+        """The flow as user interfaces draw it: a batch is one node, a loop an edge that goes back.
+
+        Raises:
+            BlueprintError: the flow is not a blueprint yet.
+        """
+        from flowcraft.ui_graph import to_graph_representation  # noqa: PLC0415  for tools alone
+
+        return to_graph_representation(self.to_blueprint())
 
     def _add(self, node: NodeDefinition) -> Self:
         if node.id in self._node_ids:

@@ -7,13 +7,17 @@ from typing import Final
 
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
-from flowcraft.implementation import BUILT_IN_USES
+from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
 
 MAX_LABEL: Final = 60
+KINDS: Final = BUILT_IN_USES | UNSUPPORTED_USES
+"""Node kinds of the engine; they have a shape of their own."""
 _STYLES: Final[Mapping[str, str]] = {
     "completed": "fill:#d9f2e0,stroke:#2e8b57",
     "failed": "fill:#fbd9d9,stroke:#c0392b",
     "awaiting": "fill:#fff3cd,stroke:#b8860b",
+    "running": "fill:#d6e6ff,stroke:#1f6feb",
+    "queued": "fill:#eef4ff,stroke:#8fb3e8,stroke-dasharray:4 3",
     "skipped": "fill:#eeeeee,stroke:#999999,color:#777777,stroke-dasharray:4 3",
 }
 
@@ -23,18 +27,25 @@ def mermaid(
     *,
     statuses: Mapping[str, str] | None = None,
     taken: Collection[int] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """A flowchart, for Markdown and mermaid.live.
 
     Args:
         blueprint: What to draw.
-        statuses: Of a run: ``completed``, ``failed``, ``awaiting`` or ``skipped`` by node id.
+        statuses: Of a run: ``completed``, ``failed``, ``awaiting``, ``running``, ``queued`` or ``skipped`` by
+            node id.
         taken: Of a run: positions of the edges that were taken; they are drawn bold.
+        notes: A further line of text in the shapes of nodes, by node id.
     """
     names = {node.id: f"n{place}" for place, node in enumerate(blueprint.nodes)}
     ends = set(analyze_blueprint(blueprint).terminal_node_ids)
     lines = ["flowchart TD"]
-    lines += [f"    {names[node.id]}{_shape(node, node.id in ends)}" for node in blueprint.nodes]
+    more = notes or {}
+    lines += [
+        f"    {names[node.id]}{_shape(node, node.id in ends, more.get(node.id, ''))}"
+        for node in blueprint.nodes
+    ]
     drawn = 0
     for position, edge in enumerate(blueprint.edges):
         if edge.source not in names or edge.target not in names:
@@ -50,12 +61,14 @@ def mermaid(
     return "\n".join(lines) + "\n"
 
 
-def _shape(node: NodeDefinition, is_end: bool) -> str:
+def _shape(node: NodeDefinition, is_end: bool, note: str) -> str:
     label = _text(node.id)
-    if node.uses in BUILT_IN_USES:
-        return f'{{{{"{label}<br/>{node.uses}"}}}}'
     if node.uses != node.id:
         label = f"{label}<br/>{_text(node.uses)}"
+    if note:
+        label = f"{label}<br/>{_text(note)}"
+    if node.uses in KINDS:
+        return f'{{{{"{label}"}}}}'
     return f'(["{label}"])' if is_end else f'["{label}"]'
 
 

@@ -141,7 +141,13 @@ def print_data(data: Any, output: OutputFormat) -> None:
     if output is OutputFormat.YAML:
         import yaml
 
-        put(yaml.safe_dump(data, sort_keys=False, allow_unicode=True).rstrip("\n"))
+        class Written(yaml.SafeDumper):
+            """Writes a value out wherever it stands, instead of naming it once and pointing at it."""
+
+            def ignore_aliases(self, _data: Any) -> bool:
+                return True
+
+        put(yaml.dump(data, Dumper=Written, sort_keys=False, allow_unicode=True).rstrip("\n"))
     else:
         put(json.dumps(data, indent=2, ensure_ascii=False))
 

@@ -40,6 +40,7 @@ def services_of(backend: Backend, app: App, settings: Settings) -> Services:
     from flowcraft.distributed.services import Services, WorkerSettings
     from flowcraft.evaluator import ExpressionEvaluator
 
+    options = app.options
     return Services(
         queue_name=backend.queue_name,
         queue=backend.queue,
@@ -47,8 +48,8 @@ def services_of(backend: Backend, app: App, settings: Settings) -> Services:
         coordination=backend.coordination,
         clock=backend.clock,
         random=backend.random,
-        evaluator=ExpressionEvaluator(),
-        catalog=app.options,
+        evaluator=options.extensions.evaluator or ExpressionEvaluator(),
+        catalog=options,
         worker_id=worker_id(),
         settings=WorkerSettings(
             concurrency=settings.concurrency,

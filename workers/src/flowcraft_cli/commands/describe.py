@@ -3,75 +3,121 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from flowcraft_cli import options
+from flowcraft_cli.node_rows import COLUMNS, in_full, rows, shown
 from flowcraft_cli.settings import Settings
-from flowcraft_cli.usage import OK
+from flowcraft_cli.usage import OK, UsageError
 
 if TYPE_CHECKING:
-    from flowcraft.records import NodeRecord
     from flowcraft_api.wire import ContinuesDocument
+    from flowcraft_cli.run_nodes import NodeView
     from flowcraft_cli.views import RunView
 
-EXAMPLES = ("flowcraft describe order-1001", "flowcraft describe order-1004 -o json")
-MAX_SHOWN = 2000
-"""Characters of an input or output that are shown as text; `-o json` shows all."""
+EXAMPLES = (
+    "flowcraft describe order-1001",
+    "flowcraft describe order-1001 --node charge",
+    "flowcraft describe order-1004 -o json",
+)
 
 
-def describe(
+def describe(  # noqa: PLR0917  each is an option
     run: options.Run,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node",
+            metavar="NODE_KEY",
+            help="Show this node in full: input, output, edges taken, error. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     backend: options.Backend = None,
     db: options.Db = None,
     queue: options.Queue = None,
     output: options.Output = options.OutputFormat.TABLE,
 ) -> int:
-    """Show one run: its state and why, its times, its input and output, and what became of each node."""
+    """Show one run: its state and why, its times, its input and output, and what became of each node.
+
+    The timeline shows when each node worked (`=`), waited (`~`) or failed (`x`). Many children of a batch, or
+    rounds of a loop, are one row; `-o wide` shows each. With `-o json` or `-o yaml`, each node comes with its
+    input and output.
+    """
     settings = Settings.read(backend=backend, db=db, queue=queue)
-    return asyncio.run(_describe(settings, run, output))
+    return asyncio.run(_describe(settings, run, node or [], output))
 
 
-async def _describe(settings: Settings, run: str, output: options.OutputFormat) -> int:
+async def _describe(settings: Settings, run: str, wanted: list[str], output: options.OutputFormat) -> int:
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.commands.get import with_input
     from flowcraft_cli.finding import find_run
+    from flowcraft_cli.run_nodes import folded, inputs_of, read_nodes, with_outputs
     from flowcraft_cli.views import RunView, print_data, put
 
+    tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
     async with open_backend(settings) as backend:
-        client = backend.client
-        view = RunView.of(await with_input(client, await find_run(client, run)), backend.clock.now())
-        records = await client.records(view.run_id)
-    ordered = sorted(records.values(), key=_when)
-    if output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE):
-        put("\n".join(_lines(view, ordered)))
+        header = await with_input(backend.client, await find_run(backend.client, run))
+        view = RunView.of(header, backend.clock.now())
+        found = await read_nodes(backend, header)
+        nodes: list[NodeView] = list(found.nodes)
+        _require(wanted, nodes, view.name)
+        given: Mapping[str, Any] = {}
+        if not tabular or wanted:
+            nodes = await with_outputs(backend, header["id"], nodes)
+            if found.blueprint is not None:
+                given = await inputs_of(backend, header, found.blueprint, nodes)
+    if wanted:
+        nodes = [each for each in nodes if each.key in wanted]
+    if not tabular:
+        print_data({**view.document(), "nodes": [_document(each, given) for each in nodes]}, output)
+    elif wanted:
+        put("\n\n".join("\n".join(in_full(each, given.get(each.key), found.blueprint)) for each in nodes))
     else:
-        print_data({**view.document(), "nodes": [record.to_document() for record in ordered]}, output)
+        shown_nodes = nodes if output is options.OutputFormat.WIDE else folded(nodes)
+        put("\n".join(_lines(view, shown_nodes)))
     return OK
 
 
-def _when(record: NodeRecord) -> tuple[str, bool, int]:
-    """The order of what happened; what was skipped stands behind what caused it."""
-    return record.finished_at or record.started_at, record.status == "skipped", record.seq
+def _require(wanted: list[str], nodes: list[NodeView], name: str) -> None:
+    known = {view.key for view in nodes}
+    for key in wanted:
+        if key not in known:
+            told = f"; it has {', '.join(sorted(known))}" if 0 < len(known) <= 20 else ""
+            raise UsageError(f"run {name} has no node key {key} yet{told}")
 
 
-def _lines(view: RunView, records: list[NodeRecord]) -> Iterator[str]:
+def _document(view: NodeView, given: Mapping[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = {"key": view.key, "node": view.node, "status": view.status}
+    if view.progress is not None:
+        document["progress"] = {"done": view.progress[0], "total": view.progress[1]}
+    if view.record is not None:
+        document |= view.record.to_document()
+    return {**document, "input": given[view.key]} if view.key in given else document
+
+
+def _lines(view: RunView, nodes: list[NodeView]) -> Iterator[str]:
     for name, value in _facts(view).items():
         if value:
             yield f"{name + ':':<12}{value}"
-    for name in ("input", "output"):
-        yield from _value(
-            name.capitalize(), view.document()["status" if name == "output" else "spec"].get(name)
-        )
+    document = view.document()
+    for name, value in (
+        ("Input", document["spec"].get("input")),
+        ("Output", document["status"].get("output")),
+    ):
+        if value is not None:
+            yield f"{name + ':':<12}{shown(value)}"
     yield "Conditions:"
     yield from _table(
         ["TYPE", "STATUS", "REASON", "MESSAGE"],
         [[c.type, c.status, c.reason, c.message] for c in view.status.conditions],
     )
-    yield "Nodes:" if records else "Nodes:      none yet"
-    if records:
-        yield from _table(["NODE", "STATUS", "ACTION", "ATTEMPT", "TOOK", "NOTE"], map(_node, records))
+    yield "Nodes:" if nodes else "Nodes:      none yet"
+    if nodes:
+        yield from _table(list(COLUMNS), rows(nodes, view.now))
 
 
 def _facts(view: RunView) -> Mapping[str, str]:
@@ -106,36 +152,8 @@ def _continues(document: ContinuesDocument | None) -> str:
     return f"run {document['runId']}, {how}; {document['count']} node keys taken over"
 
 
-def _value(name: str, value: Any) -> Iterator[str]:
-    if value is None:
-        return
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text) > MAX_SHOWN:
-        text = f"{text[:MAX_SHOWN]}... ({len(text)} characters; -o json shows all)"
-    yield f"{name + ':':<12}{text}"
-
-
 def _table(columns: list[str], rows: Any) -> Iterator[str]:
     from flowcraft_cli.tables import format_table
 
     for line in format_table(columns, rows).splitlines():
         yield f"  {line.rstrip()}"
-
-
-def _node(record: NodeRecord) -> list[str]:
-    from flowcraft_api.durations import elapsed
-    from flowcraft_api.timestamps import parse_instant
-
-    started, finished = parse_instant(record.started_at or None), parse_instant(record.finished_at or None)
-    took = elapsed((finished - started).total_seconds()) if started and finished else ""
-    return [record.key, record.status, record.action or "", str(record.attempt or ""), took, _note(record)]
-
-
-def _note(record: NodeRecord) -> str:
-    if record.error:
-        return f"{record.error.get('type', 'error')}: {record.error.get('message', '')}"
-    if record.status != "awaiting":
-        return ""
-    if record.decision is not None:
-        return "decided, about to go on"
-    return f"until {record.wake_at}" if record.wake_at else "waits for a decision: flowcraft decide"

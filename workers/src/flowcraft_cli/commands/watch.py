@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from flowcraft_cli import options
 from flowcraft_cli.settings import Settings
@@ -15,13 +17,23 @@ if TYPE_CHECKING:
     from flowcraft_cli.backend import Backend
     from flowcraft_cli.views import RunView
 
-EXAMPLES = ("flowcraft watch order-1001", "flowcraft watch order-1001 -o json")
+EXAMPLES = (
+    "flowcraft watch order-1001",
+    "flowcraft watch order-1001 --nodes",
+    "flowcraft watch order-1001 -o json",
+)
 LOOK_EVERY_S: Final = 2.0
 """How often the run is read when no hint tells of a change."""
 
 
-def watch(
+def watch(  # noqa: PLR0917  each is an option
     run: options.Run,
+    nodes: Annotated[
+        bool | None,
+        typer.Option(
+            "--nodes/--no-nodes", help="Show its nodes; by default on a terminal.", show_default=False
+        ),
+    ] = None,
     backend: options.Backend = None,
     db: options.Db = None,
     queue: options.Queue = None,
@@ -29,21 +41,27 @@ def watch(
 ) -> int:
     """Show a run whenever it changes, until it ends.
 
-    On a terminal the row is drawn anew; elsewhere each change is a line. Exits with 1 if the run fails.
+    On a terminal the row, and below it the nodes with what runs now, are drawn anew; elsewhere each change is
+    a line, with `--nodes` those of the nodes, too. Exits with 1 if the run fails.
     """
     settings = Settings.read(backend=backend, db=db, queue=queue)
-    return asyncio.run(_watch(settings, run, output))
+    wanted = sys.stdout.isatty() if nodes is None else nodes
+    return asyncio.run(_watch(settings, run, output, nodes=wanted))
 
 
-async def _watch(settings: Settings, run: str, output: options.OutputFormat) -> int:
+async def _watch(settings: Settings, run: str, output: options.OutputFormat, *, nodes: bool) -> int:
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.finding import find_run
+    from flowcraft_cli.live import LiveNodes
 
     async with open_backend(settings) as backend:
         header = await find_run(backend.client, run)
         tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
-        show = _Rows(wide=output is options.OutputFormat.WIDE) if tabular else _documents(output)
-        view = await follow(backend, header["id"], show)
+        wide = output is options.OutputFormat.WIDE
+        if tabular and nodes:
+            view = await LiveNodes(backend, wide=wide).follow(header["id"])
+        else:
+            view = await follow(backend, header["id"], _Rows(wide=wide) if tabular else _documents(output))
         return RUN_FAILED if view.failed else OK
 
 

@@ -1,0 +1,100 @@
+"""Node keys as people see them: rows, bars, many of a kind as one row, and one in full."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flowcraft.records import NodeRecord
+from flowcraft_cli.node_rows import in_full, note_of, rows
+from flowcraft_cli.run_nodes import NodeView, folded
+from flowcraft_cli.timeline import WIDTH, bars
+
+NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+
+
+def view(
+    key: str, status: Any, started: int | None = None, finished: int | None = None, **more: Any
+) -> NodeView:
+    def at(second: int | None) -> str:
+        return "" if second is None else f"2026-01-01T00:00:{second:02}Z"
+
+    node = key.partition("[")[0].partition("#")[0]
+    record = NodeRecord(key, node, status, started_at=at(started), finished_at=at(finished), **more)
+    return NodeView(key, node, status, record)
+
+
+def test_bars_show_when_each_node_worked_within_the_run() -> None:
+    nodes = [
+        view("a", "completed", 0, 30),
+        view("b", "failed", 30, 45),
+        view("c", "awaiting", 45),
+        view("d", "skipped", None, 30),
+        NodeView("e", "e", "queued"),
+    ]
+    half, quarter = WIDTH // 2, WIDTH // 4
+    assert bars(nodes, NOW) == [
+        "=" * half + "." * half,
+        "." * half + "x" * quarter + "." * quarter,
+        "." * (half + quarter) + "~" * quarter,
+        "",
+        "",
+    ]
+    assert bars([], NOW) == []
+    assert bars([view("a", "completed", 5, 5)], NOW) == ["=" + "." * (WIDTH - 1)]
+
+
+def test_many_children_or_rounds_are_a_row_for_each_state_and_failures_stand_alone() -> None:
+    children = [view(f"resize[{place}]", "completed", 0, 1) for place in range(20)]
+    children += [NodeView(f"resize[{place}]", "resize", "running") for place in range(20, 23)]
+    failed = view(
+        "resize[23]", "failed", 0, 1, error={"type": "ValueError", "message": "m", "line": "a:1 in b"}
+    )
+    few = [view(f"check#{place}", "completed", 1, 2) for place in range(1, 4)]
+    shown = folded([view("resize", "awaiting", 0), *children, failed, *few])
+    assert [(each.key, each.status, each.count) for each in shown] == [
+        ("resize", "awaiting", 1),
+        ("resize (20 children)", "completed", 20),
+        ("resize (3 children)", "running", 3),
+        ("resize[23]", "failed", 1),
+        ("check#1", "completed", 1),
+        ("check#2", "completed", 1),
+        ("check#3", "completed", 1),
+    ]
+    assert [row[6] for row in rows(shown, NOW)][3] == "ValueError: m (a:1 in b)"
+
+
+def test_a_node_that_runs_says_its_progress() -> None:
+    running = NodeView("train", "train", "running", progress=(3, 12))
+    assert [row[:2] + row[6:] for row in rows([running], NOW)] == [["train", "running", "3/12 (25 %)"]]
+
+
+def test_what_is_waited_for_is_said() -> None:
+    waits: list[tuple[dict[str, Any], str]] = [
+        ({"kind": "wait"}, "waits for a decision: flowcraft decide"),
+        ({"kind": "webhook", "waits_for": {"address": "https://x/y"}}, "waits for a call of https://x/y"),
+        ({"kind": "run", "waits_for": {"runId": "r-1"}}, "waits for run r-1"),
+        ({"kind": "children"}, "waits for its children"),
+        ({"kind": "sleep", "wake_at": "2026-01-02T00:00:00Z"}, "until 2026-01-02T00:00:00Z"),
+        ({"kind": "wait", "decision": {"action": "x"}}, "decided, about to go on"),
+    ]
+    assert [note_of(view("n", "awaiting", 0, **fields)) for fields, _ in waits] == [told for _, told in waits]
+
+
+def test_one_node_key_in_full() -> None:
+    error = {"type": "ValueError", "message": "too much", "line": "shop:7 in pay", "cause": "OSError: away"}
+    failed = view("pay#2", "failed", 0, 2, attempt=3, worker="w", error=error, wrote=("total",))
+    assert list(in_full(failed, {"amount": 1}, None)) == [
+        "Node:       pay#2",
+        "Status:     failed",
+        "Took:       2s",
+        "Attempts:   3",
+        "Started:    2026-01-01T00:00:00Z",
+        "Finished:   2026-01-01T00:00:02Z",
+        "Worker:     w",
+        "Context:    total",
+        'Input:      {"amount": 1}',
+        "Error:      ValueError: too much",
+        "Raised at:  shop:7 in pay",
+        "After:      OSError: away",
+    ]

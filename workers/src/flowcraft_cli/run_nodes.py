@@ -1,0 +1,205 @@
+"""The node keys of a run as people look at them: what is recorded, what runs now, what is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from flowcraft.engine.keys import NodeKey
+from flowcraft_api.timestamps import parse_instant
+
+if TYPE_CHECKING:
+    from flowcraft.blueprint import Blueprint
+    from flowcraft.records import NodeRecord
+    from flowcraft_api.wire import HeaderDocument
+    from flowcraft_cli.backend import Backend
+
+AT_ONCE: Final = 90
+"""Records with their outputs that are read in one request."""
+SHOWN_ALIKE: Final = 8
+"""Children of one node, or rounds of one loop, from which on they are shown as one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node key at one moment.
+
+    Attributes:
+        key: The node key.
+        node: The node id.
+        status: A record's status, else ``running`` or ``queued``.
+        record: What is recorded of it.
+        progress: What its code said of its progress: done, and of how much.
+        count: How many node keys this stands for.
+    """
+
+    key: str
+    node: str
+    status: str
+    record: NodeRecord | None = None
+    progress: tuple[float, float] | None = None
+    count: int = 1
+
+    @property
+    def started(self) -> datetime | None:
+        """When its first attempt began."""
+        return parse_instant(self.record.started_at or None) if self.record else None
+
+    @property
+    def finished(self) -> datetime | None:
+        """When it was resolved, or began to wait."""
+        return parse_instant(self.record.finished_at or None) if self.record else None
+
+    @property
+    def said(self) -> str:
+        """Its progress as text."""
+        if self.progress is None:
+            return ""
+        done, total = self.progress
+        return f"{done:g}/{total:g} ({100 * done / total:.0f} %)" if total else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNodes:
+    """All node keys of a run.
+
+    Attributes:
+        nodes: In the order of what happened; then what runs, then what is queued.
+        blueprint: What the run is pinned to; None as long as no worker has begun it.
+    """
+
+    nodes: tuple[NodeView, ...]
+    blueprint: Blueprint | None
+
+
+async def read_nodes(backend: Backend, header: HeaderDocument) -> RunNodes:
+    """Look at a run's records, and at what is ready, claimed and reported beside them.
+
+    Raises:
+        PortError: the backend refuses or is away.
+    """
+    from flowcraft_api.wire import TERMINAL_STATUSES
+    from flowcraft_cli.pinned import pinned_blueprint
+
+    records = await backend.client.records(header["id"])
+    blueprint = await pinned_blueprint(backend, header)
+    found = [NodeView(r.key, r.node, r.status, r) for r in sorted(records.values(), key=_when)]
+    if blueprint is not None and header.get("status") not in TERMINAL_STATUSES:
+        found += await _moving(backend, header["id"], blueprint, records)
+    return RunNodes(tuple(found), blueprint)
+
+
+async def _moving(
+    backend: Backend, run_id: str, blueprint: Blueprint, records: Mapping[str, NodeRecord]
+) -> list[NodeView]:
+    from flowcraft.distributed.reports import reported
+    from flowcraft.engine.children import resolve_all
+    from flowcraft.engine.plan import Plan
+    from flowcraft.ports.errors import BackendUnavailableError
+
+    ready = list(resolve_all(Plan.of(blueprint), records).ready)
+    if not ready:
+        return []
+    try:
+        held = await backend.coordination.held(run_id, ready)
+    except BackendUnavailableError:
+        held = frozenset()
+    said = await reported(backend.coordination, run_id) if held else {}
+    views = [
+        NodeView(key, NodeKey.parse(key).node, "running" if key in held else "queued", progress=said.get(key))
+        for key in ready
+    ]
+    return sorted(views, key=lambda view: view.status == "queued")
+
+
+def _when(record: NodeRecord) -> tuple[str, bool, int]:
+    """The order of what happened; what was skipped stands behind what caused it."""
+    return record.finished_at or record.started_at, record.status == "skipped", record.seq
+
+
+def folded(nodes: Sequence[NodeView]) -> list[NodeView]:
+    """Children and rounds as one row a node and status, where there are many; the last one stands for all."""
+    alike: dict[tuple[str, bool, str], list[NodeView]] = {}
+    many: dict[tuple[str, bool], int] = {}
+    for view in nodes:
+        key = NodeKey.parse(view.key)
+        place = (view.node, key.child is not None)
+        many[place] = many.get(place, 0) + 1
+        alike.setdefault((*place, view.status), []).append(view)
+    rows: list[NodeView] = []
+    told: set[tuple[str, bool, str]] = set()
+    for view in nodes:
+        place = (view.node, NodeKey.parse(view.key).child is not None)
+        group = (*place, view.status)
+        if many[place] <= SHOWN_ALIKE or view.status == "failed":
+            rows.append(view)
+        elif group not in told:
+            told.add(group)
+            same = alike[group]
+            what = "children" if place[1] else "rounds"
+            rows.append(replace(same[-1], key=f"{view.node} ({len(same)} {what})", count=len(same)))
+    return rows
+
+
+async def with_outputs(backend: Backend, run_id: str, nodes: Sequence[NodeView]) -> list[NodeView]:
+    """The same with the outputs of their records, which are read for it.
+
+    Raises:
+        PortError: the backend refuses or is away.
+    """
+    keys = [view.key for view in nodes if view.record is not None and view.status != "skipped"]
+    found: dict[str, NodeRecord] = {}
+    for first in range(0, len(keys), AT_ONCE):
+        loaded = await backend.facts.load(run_id, nodes=keys[first : first + AT_ONCE])
+        found.update((key, stored.record) for key, stored in loaded.records.items())
+    return [replace(view, record=found.get(view.key, view.record)) for view in nodes]
+
+
+async def inputs_of(
+    backend: Backend, header: HeaderDocument, blueprint: Blueprint, nodes: Sequence[NodeView]
+) -> dict[str, Any]:
+    """What each of these was called with, made again of what is recorded; context keys as they are now.
+
+    Args:
+        backend: Where the run lives.
+        header: The run, with its input.
+        blueprint: What it is pinned to.
+        nodes: Node keys, with outputs of all that they follow.
+    """
+    from flowcraft.engine.inputs import Facts, needs, node_input
+    from flowcraft.engine.plan import Plan
+    from flowcraft.evaluator import ExpressionEvaluator
+
+    plan, evaluator = Plan.of(blueprint), ExpressionEvaluator()
+    wanted = {
+        node: needs(plan, node, evaluator) for node in {view.node for view in nodes} & plan.nodes.keys()
+    }
+    names = sorted({name for each in wanted.values() for name in each.context})
+    context = dict((await backend.facts.load(header["id"], context=names)).context) if names else {}
+    run_input = header.get("input")
+    by_node: dict[str, list[NodeRecord]] = {}
+    for view in nodes:
+        if view.record is not None:
+            by_node.setdefault(view.node, []).append(view.record)
+    found: dict[str, Any] = {}
+    for view in nodes:
+        key = NodeKey.parse(view.key)
+        if view.node not in wanted or view.status == "skipped" or key.child is not None:
+            continue
+        seen = {name: _seen_by(key, by_node.get(name, ())) for name in wanted[view.node].records}
+        records = {name: record for name, record in seen.items() if record is not None}
+        found[view.key] = node_input(plan, view.node, Facts(records, context, run_input))
+    return found
+
+
+def _seen_by(reader: NodeKey, records: Sequence[NodeRecord]) -> NodeRecord | None:
+    """Of the rounds of a node, the one that a node key reads: its own, else the last before it."""
+    own = [record for record in records if NodeKey.parse(record.key).child is None]
+    if len(own) <= 1:
+        return own[0] if own else None
+    near = [
+        record for record in own if NodeKey.parse(record.key).rounds <= reader.rounds or not reader.rounds
+    ]
+    return max(near, key=lambda record: NodeKey.parse(record.key).rounds, default=None)
