@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowcraft.engine.inputs import Evaluator, Facts
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.node import NodeResult
 
 
 def choose_edges(
-    plan: Plan, node_id: str, result: NodeResult, facts: Facts, evaluator: Evaluator
+    plan: Plan, key: str, result: NodeResult, facts: Facts, evaluator: Evaluator
 ) -> tuple[tuple[int, ...], dict[int, Any]]:
     """The edges taken, and the values of those with a transform.
 
@@ -22,7 +23,8 @@ def choose_edges(
         EvaluationError: a condition or transform cannot be evaluated; the node fails with it.
     """
     output, action = result.output, result.action
-    edges = [(position, plan.edges[position]) for position in plan.nodes[node_id].outgoing]
+    node = plan.node(key)
+    node_id, edges = node.id, [(position, plan.edges[position]) for position in node.outgoing]
     if not edges:
         return (), {}
     scope: Mapping[str, Any] | None = None
@@ -44,6 +46,44 @@ def choose_edges(
         if (transform := plan.edges[position].transform)
     }
     return tuple(taken), values
+
+
+def loop_result(
+    key: str, condition: str | None, value: Any, facts: Facts, evaluator: Evaluator
+) -> NodeResult:
+    """What a ``loop-controller`` decides, and passes on of its input.
+
+    Args:
+        key: Its node key.
+        condition: Its ``params.condition``; without one, the loop is over.
+        value: Its input.
+        facts: What the condition names.
+        evaluator: Evaluates it.
+
+    Raises:
+        EvaluationError: the condition cannot be evaluated.
+    """
+    goes_on = condition is not None and evaluator.condition(
+        condition, _condition_scope(NodeKey.parse(key).node, NodeResult(value), facts)
+    )
+    return NodeResult(value, "continue" if goes_on else "break")
+
+
+def too_many_rounds(plan: Plan, key: str, taken: Collection[int]) -> str | None:
+    """Why a node must not take these edges: its loop would go on for ever, as far as anybody can tell."""
+    if not plan.loops:
+        return None
+    rounds = NodeKey.parse(key).rounds
+    for position in taken:
+        hop = plan.hops[position]
+        if hop.back:
+            loop = plan.loops[hop.target]
+            if rounds[hop.shared - 1] >= loop.max_rounds:
+                return (
+                    f"the loop at {loop.head} has had {loop.max_rounds} rounds and would go on: it may be "
+                    "without end (params.maxIterations of the node that turns it allows more)"
+                )
+    return None
 
 
 def _condition_scope(node_id: str, result: NodeResult, facts: Facts) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowcraft.definitions import NodeDefinition
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import sources_of
 from flowcraft.records import NodeRecord
@@ -34,16 +35,18 @@ class Needs:
     Attributes:
         records: Node ids whose outputs its input or its edges name, or whose edges enter it.
         context: Context keys named by its inputs, conditions and transforms.
+        named: Node ids that are named; in a loop that may be the node itself, as it was a round ago.
     """
 
     records: frozenset[str]
     context: frozenset[str]
+    named: frozenset[str] = field(default=frozenset(), compare=False)
 
 
-def needs(plan: Plan, node_id: str, evaluator: Evaluator) -> Needs:
-    """The facts to load before the node runs; static, so one request is enough."""
-    node = plan.nodes[node_id]
-    records = {plan.edges[position].source for position in node.incoming}
+def needs(plan: Plan, key: str, evaluator: Evaluator) -> Needs:
+    """The facts to load before a node runs, the same for all its keys; static, so one request is enough."""
+    node = plan.node(key)
+    records: set[str] = set()
     context: set[str] = set()
     sources = node.definition.inputs
     if sources is not None:
@@ -52,13 +55,28 @@ def needs(plan: Plan, node_id: str, evaluator: Evaluator) -> Needs:
     for source in sources_of(node.definition):
         context.add(source)
         _place(plan, _split(source)[0], records, context)
+    itself = node.id in records and bool(node.scope)
+    condition = controller_condition(node.definition)
+    if condition is not None:
+        _read_by(plan, condition, evaluator, records, context)
     for position in node.outgoing:
         edge = plan.edges[position]
         for expression in (edge.condition, edge.transform):
             if expression:
                 _read_by(plan, expression, evaluator, records, context)
-    records.discard(node_id)
-    return Needs(frozenset(records), frozenset(context))
+    records.discard(node.id)
+    named = frozenset(records | {node.id}) if itself else frozenset(records)
+    records.update(plan.edges[position].source for position in node.incoming)
+    records.discard(node.id)
+    return Needs(frozenset(records), frozenset(context), named)
+
+
+def controller_condition(definition: NodeDefinition) -> str | None:
+    """The condition of a ``loop-controller``: whether its loop goes on."""
+    if definition.uses != "loop-controller":
+        return None
+    condition = definition.params.get("condition")
+    return condition if isinstance(condition, str) and condition else None
 
 
 def _read_by(plan: Plan, expression: str, evaluator: Evaluator, records: set[str], context: set[str]) -> None:
@@ -89,11 +107,26 @@ def _place(plan: Plan, head: str, records: set[str], context: set[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was loaded for a node: records by node id, context keys, the run's input."""
+    """What was loaded for a node.
+
+    Attributes:
+        records: By node id.
+        context: Context keys.
+        run_input: The run's input.
+        edges: In a run with loops: by edge, the record that took it; the same node may have several.
+    """
 
     records: Mapping[str, NodeRecord]
     context: Mapping[str, Any]
     run_input: Any
+    edges: Mapping[int, NodeRecord] | None = None
+
+    def behind(self, position: int, source: str) -> NodeRecord | None:
+        """The record that took an edge, given with its source."""
+        if self.edges is not None:
+            return self.edges.get(position)
+        record = self.records.get(source)
+        return record if record is not None and record.took(position) else None
 
     def value(self, name: str) -> Any:
         """A context key, else the run's input of that name, else a node's output, else null."""
@@ -105,24 +138,24 @@ class Facts:
         return record.output if record is not None else None
 
 
-def node_input(plan: Plan, node_id: str, facts: Facts) -> Any:
-    """The input of a node: what its ``inputs`` name, else the values of its taken edges.
+def node_input(plan: Plan, key: str, facts: Facts) -> Any:
+    """The input of a node key: what its ``inputs`` name, else the values of its taken edges.
 
     Start nodes get the run's input; one taken edge gives its value (its transform's, or its source's output);
     several give an object by source node id.
     """
-    node = plan.nodes[node_id]
-    sources = node.definition.inputs
+    sources = plan.node(key).definition.inputs
     if isinstance(sources, str):
         return _named(sources, plan, facts)
     if sources is not None:
         return {name: _named(source, plan, facts) for name, source in sources.items()}
-    if not node.incoming:
+    incoming = plan.incoming(key)
+    if not incoming:
         return facts.run_input
     values: dict[str, Any] = {}
-    for position in node.incoming:
-        record = facts.records.get(plan.edges[position].source)
-        if record is not None and record.took(position):
+    for position in incoming:
+        record = facts.behind(position, plan.edges[position].source)
+        if record is not None:
             values[record.node] = record.values.get(position, record.output)
     return next(iter(values.values())) if len(values) == 1 else values
 
