@@ -101,7 +101,7 @@ class AzureQueueAdapter:
             coordination=self.coordination,
             clock=self.clock,
             random=source,
-            evaluator=ExpressionEvaluator(),
+            evaluator=runtime_options.extensions.evaluator or ExpressionEvaluator(),
             catalog=runtime_options,
             worker_id=worker_id or f"{socket.gethostname()}-{os.getpid()}",
             settings=settings or WorkerSettings(),

@@ -46,11 +46,16 @@ class Execution:
         self._task: asyncio.Task[object] | None = None
         self._key = ""
         self._reports: NodeReports | None = None
+        extensions = services.catalog.extensions
         self._around = Surroundings(
             clock=services.clock,
             random=services.random,
             threads=services.threads,
             moment_s=services.settings.inline_retry_s,
+            serializer=extensions.serializer,
+            logger=extensions.logger,
+            middleware=tuple(extensions.middleware),
+            telemetry=services.tells(run.run_id, run.plan.blueprint.id),
         )
 
     def read_with(self, session: str, proofs: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from flowcraft.distributed.custody import Custody
 from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.gathering import NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
+from flowcraft.distributed.narration import Narrator
 from flowcraft.distributed.opening import Opener, Refusal
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
@@ -42,9 +43,22 @@ class Job:
         """Args: the ports; what opens runs; the delivery; what to call when messages were sent."""
         self._services = services
         self._sent = sent
+        self._narrator = Narrator(services)
         self._opener = opener
         self._custody = Custody(services, delivery)
         self._turn: Turn | None = None
+        self.trouble: tuple[str, str] | None = None
+        """Why the message could not be acted on this time: the kind of error, and its text."""
+
+    @property
+    def message(self) -> Message | None:
+        """What was delivered, at the node key reached; None where it cannot be read."""
+        return self._custody.message
+
+    @property
+    def delivery(self) -> Delivery:
+        """The delivery it ends."""
+        return self._custody.delivery
 
     @property
     def run_id(self) -> str:
@@ -78,6 +92,7 @@ class Job:
         try:
             message = self._custody.message = Message.parse(self._custody.delivery.body)
         except MessageError as error:
+            self.trouble = ("MessageError", str(error))
             await self._custody.poison(str(error))
             return
         log = self._services.log
@@ -87,15 +102,18 @@ class Job:
             self._custody.lost = True
             await self._custody.discharge(parked=True, moved=0)  # whoever has it now need not wait for them
         except NotReadyError as error:
+            self.trouble = ("NotReadyError", str(error))
             log.warning("message of no meaning dropped", run_id=self.run_id, reason=str(error))
             await self._finish()
         except StaleReadError as error:
             log.info("facts not visible yet", run_id=self.run_id, reason=str(error))
             await self.give_back(self._jittered(2.0), counts=True)
         except BackendUnavailableError as error:
+            self.trouble = ("BackendUnavailableError", str(error))
             log.warning("backend unavailable", run_id=self.run_id, error=str(error))
             await self.give_back(max(error.retry_after_s or 0.0, self._jittered(5.0)))
         except BackendRefusedError as error:
+            self.trouble = ("BackendRefusedError", str(error))
             log.warning("backend refuses", run_id=self.run_id, error=str(error))
             await self.give_back(REFUSED_DELAY_S)
 
@@ -108,6 +126,8 @@ class Job:
         run = await self._open(message)
         if run is None:
             return
+        if message.is_start:
+            self._narrator.started(run)
         if message.is_start and "continues" in run.stored.document:
             await repair(self._services, run.run_id, self._opener.plans)
             self._opener.runs.changed(run.run_id)
@@ -189,9 +209,11 @@ class Job:
         if woken:
             now = self._services.clock.now()
             await self._update_header(run, lambda header: headers.woken(header, record.key, now))
+            self._narrator.woken(run, record)
         self._custody.ledger.resolved += 1
         if turned.wave is None:
             await self._fail_run(run, turn, record)
+            self._narrator.ended(run)
             await self._finish(ended=True)
             return None
         router = Router(self._services, run, record.key, self._custody.token, turn.session)
@@ -202,6 +224,7 @@ class Job:
             run.stored = await publish_completed(
                 self._services, run.stored, run.plan, run.records, turn.session
             )
+            self._narrator.ended(run)
             await self._finish(ended=True)
             return None
         return await self._signal(run, turn, turned, routed)
@@ -224,11 +247,16 @@ class Job:
         """Signal node keys; ``again`` if they may have been signalled before, and have a record by now."""
         session = self._turn.session if self._turn else ""
         blueprint_id = run.plan.blueprint.id
-        bodies = [Message(run.run_id, blueprint_id, key, session, check=again).to_body() for key in keys]
+        trace = self._narrator.trace()
+        bodies = [
+            Message(run.run_id, blueprint_id, key, session, check=again, trace=trace).to_body()
+            for key in keys
+        ]
         width = self._services.settings.parallel_sends
         for start in range(0, len(bodies), width):
             await asyncio.gather(*(self._services.queue.send(body) for body in bodies[start : start + width]))
             self._sent()
+        self._narrator.enqueued(run, keys)
 
     async def _park(self, run: Run, turn: Turn, record: NodeRecord) -> None:
         """The node waits: for a time (the message becomes its alarm), or for a signal (the message ends)."""
@@ -265,6 +293,7 @@ class Job:
             return  # a sibling's job ended it; its discharge was counted before this one
         await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
         self._opener.runs.changed(run.run_id)
+        await self._narrator.settled(run)
 
     async def _fail_run(self, run: Run, turn: Turn, record: NodeRecord) -> None:
         sources = [key for key in run.plan.nodes if key != record.key]

@@ -12,6 +12,9 @@ import orjson
 MAX_BODY_BYTES: Final = 48 * 1024
 """A message carries references only; this leaves room for base64 within the service's 64 KiB."""
 
+MAX_TRACE: Final = 256
+"""Characters; a ``traceparent`` of W3C's version 00 has 55."""
+
 
 class MessageError(Exception):
     """A message body that no redelivery will make readable; it belongs to the poison queue."""
@@ -30,6 +33,7 @@ class Message:
         check: The node key may have a record already: look before executing.
         base: Deliveries that were no attempts (give-backs, alarms): subtracted from the delivery count.
         not_before: ISO-8601 UTC time until which the message was delayed on purpose.
+        trace: W3C ``traceparent`` of whatever caused it; empty where there is no trace.
     """
 
     run_id: str
@@ -40,6 +44,7 @@ class Message:
     check: bool = False
     base: int = 0
     not_before: str = ""
+    trace: str = ""
 
     @property
     def is_start(self) -> bool:
@@ -57,6 +62,7 @@ class Message:
             ("check", self.check),
             ("base", self.base),
             ("notBefore", self.not_before),
+            ("traceparent", self.trace),
         ):
             if value:
                 document[name] = value
@@ -93,7 +99,14 @@ class Message:
             check=document.get("check") is True,
             base=base,
             not_before=_text(document, "notBefore"),
+            trace=_trace(document),
         )
+
+
+def _trace(document: dict[str, Any]) -> str:
+    """Whatever is no ``traceparent`` is left out: a message is worth more than its trace."""
+    value = document.get("traceparent")
+    return value if isinstance(value, str) and len(value) <= MAX_TRACE else ""
 
 
 def _json(body: str) -> object:

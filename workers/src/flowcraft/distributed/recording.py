@@ -13,6 +13,7 @@ from flowcraft.distributed.services import Services
 from flowcraft.distributed.signalling import Router
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.resolution import Wave, follow
+from flowcraft.node import MISSING
 from flowcraft.ports import Commit, ContextWrite, StoredRecord
 from flowcraft.ports.errors import (
     ConflictError,
@@ -80,6 +81,7 @@ class Recorder:
         if skips and not inline:
             await router.skip(wave.skipped if wave else ())
             self._gatherer.session = router.session
+        self._tell(record, context, wave)
         if record.resolved:
             self._gatherer.committed(record)
             self._run.keep(record)
@@ -88,6 +90,13 @@ class Recorder:
         for skip in skips:
             self._run.keep(skip)
         return Turned(record, wave, adopted=False)
+
+    def _tell(self, record: NodeRecord, context: Sequence[ContextWrite], wave: Wave | None) -> None:
+        tells = self._services.tells(self._run.run_id, self._run.plan.blueprint.id)
+        if tells is not None:
+            writes = {write.key: MISSING if write.deleted else write.value for write in context}
+            tells.recorded(self._run.plan, record, writes)
+            tells.skipped(wave.skipped if wave is not None else ())
 
     def _follow(self, record: NodeRecord) -> Wave:
         family = self._run.owners.of_child(record.key)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a client needs none of it, and it takes long to load
     from flowcraft.engine.inputs import Evaluator
     from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
     from flowcraft.runtime import RuntimeOptions
+    from flowcraft.telemetry import Telemetry
 
 
 def _logger() -> Any:
@@ -85,6 +86,15 @@ class Services:
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     log: Any = field(default_factory=_logger)
     new_token: Callable[[], str] = _new_token
+
+    def tells(self, run_id: str, blueprint_id: str = "") -> Telemetry | None:
+        """What tells a run's events; None while nobody listens."""
+        events = self.catalog.extensions.events
+        if not events.listening:
+            return None
+        from flowcraft.telemetry import Telemetry  # noqa: PLC0415  clients never need it
+
+        return Telemetry(events, self.clock, run_id, blueprint_id)
 
     @property
     def channel(self) -> str:

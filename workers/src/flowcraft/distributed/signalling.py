@@ -84,6 +84,9 @@ class Router:
             else:
                 keys, wave = skip_path(self._run.plan, join.node)
                 await self.skip(keys)
+                tells = self._services.tells(self._run.run_id, self._run.plan.blueprint.id)
+                if tells is not None:
+                    tells.skipped(keys)
                 routed.skipped += len(keys)
                 routed.ended = routed.ended or wave.ended
                 following.extend(wave.joins)

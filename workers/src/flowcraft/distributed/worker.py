@@ -10,6 +10,7 @@ from typing import Any
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.job import Job
+from flowcraft.distributed.narration import narrated
 from flowcraft.distributed.opening import Opener, Refusal
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.runs import Runs
@@ -40,7 +41,8 @@ class Worker:
     def __init__(self, services: Services) -> None:
         # Threads are made when a synchronous node needs one: as many as there may be jobs.
         self._threads = ThreadPoolExecutor(services.settings.concurrency, thread_name_prefix="node")
-        services = replace(services, threads=services.threads or self._threads)
+        log = services.catalog.extensions.logger or services.log
+        services = replace(services, threads=services.threads or self._threads, log=log)
         self._services = services
         self._runs = Runs(services.evaluator)
         self._opener = Opener(services, self._runs, Plans())
@@ -98,6 +100,7 @@ class Worker:
             await asyncio.wait(unfinished)
         await _ended(self._loops)
         await self._report(0, ttl_s=0.0)
+        await self._services.catalog.extensions.events.drain()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stopped.set()
 
@@ -183,7 +186,8 @@ class Worker:
 
     async def _run(self, job: Job) -> None:
         try:
-            await job.run()
+            with narrated(self._services, job):
+                await job.run()
         except asyncio.CancelledError:
             await self._release(job)
         except PortError as error:
