@@ -247,6 +247,16 @@ async def test_the_context_has_input_and_keys_and_takes_writes(
     assert loaded.context == {"who": "eve", "k4": 4}
 
 
+async def test_keys_of_the_engine_itself_are_not_shown(
+    backend: AzureBackend, settings: AzureSettings, client: CosmosClient, run_id: str
+) -> None:
+    await backend.facts.create_header(header(run_id, input={"amount": 1}))
+    large = record("a", output={"text": "x" * 200_000})
+    await backend.facts.commit(run_id, Commit(create=[large], context=[ContextWrite("who", "bob")], seq=5))
+    context = CosmosDbContext(run_id, client=client, cosmos_database_name=settings.cosmos_database)
+    assert await context.to_json() == {"amount": 1, "who": "bob"}
+
+
 # ---- refusals ----
 
 

@@ -102,6 +102,22 @@ async def spare(ctx: NodeContext) -> dict[str, str]:
     return {"spared": ctx.node_key}
 
 
+@app.node("items")
+async def items(ctx: NodeContext) -> list[int]:
+    """What a batch is over: more of them in each variant."""
+    _tell(ctx)
+    return list(range(4 + 4 * await _variant(ctx)))
+
+
+@app.node("maker")
+async def maker(ctx: NodeContext) -> NodeResult:
+    """Makes nodes while it runs."""
+    _tell(ctx)
+    names = "pqrs"[: 1 + await _variant(ctx)]
+    made = [{"id": name, "uses": "step", "params": {"takes_s": 0.1}} for name in names]
+    return NodeResult({"of": ctx.node_key}, dynamic_nodes=made)
+
+
 def blueprint(name: str, edges: str, **nodes: Mapping[str, Any]) -> dict[str, Any]:
     """``a>b a>c:action a>d?condition``, and by node id what differs from a plain ``step``."""
     arrows, ids = [], dict.fromkeys(nodes)
@@ -200,6 +216,28 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "cancelled": Kind(
         blueprint("cancelled", "a>b b>c c>d a>e e>f f>d", **_steps("bcef", takes_s=0.5)), cancelled=True
+    ),
+    "batch": Kind(
+        blueprint(
+            "batch",
+            "a>s s>g g>z",
+            a={"uses": "items"},
+            s={
+                "uses": "batch-scatter",
+                "inputs": "a",
+                "params": {"workerUsesKey": "step", "gatherNodeId": "g", "outputKey": "all", "chunkSize": 5},
+            },
+            g={"uses": "batch-gather", "params": {"outputKey": "all"}},
+            z={"params": {"reads": ["all"]}},
+        ),
+        weight=3,
+    ),
+    "made nodes": Kind(blueprint("made-nodes", "a>m m>z", m={"uses": "maker"})),
+    "webhook": Kind(
+        blueprint("webhook", "a>w w>b:yes w>c:no", w={"uses": "webhook"}), decisions={"w": ["yes", "no"]}
+    ),
+    "large": Kind(
+        blueprint("large", "a>b a>c b>d c>d", **_steps("ab", bytes=300_000), c={"params": {"bytes": 100_000}})
     ),
     "slow": Kind(blueprint("slow", "a>b b>c", b={"params": {"takes_s": 3.0, **_TRACED}}), weight=1),
     "many keys": Kind(

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from azure.cosmos.aio import CosmosClient
 
+from flowcraft.large_values import MARK
 from flowcraft.ports import Commit, ContextWrite
 from flowcraft_azure.containers import Container, CosmosAccount
 from flowcraft_azure.documents import context_items, input_of, item_id, merged_context, newest_seq
@@ -66,14 +67,14 @@ class CosmosDbContext:
         await self._write(ContextWrite(key, deleted=True))
 
     async def to_json(self) -> dict[str, Any]:
-        """All keys and values."""
+        """All keys and values that nodes and callers wrote, and the input; nothing of the engine's own."""
         items = [
             item async for page in self._contexts.query(_ALL, partition=self.run_id) for item in page.items
         ]
         written = [item for item in items if item["id"] != self.run_id]
         names = {item["key"] for item in written if item["type"] == "k"}
         names |= {name for item in written if item["type"] == "p" for name in item["entries"]}
-        kept = merged_context(written, names)
+        kept = merged_context(written, names - {MARK})
         first = await self._input([item for item in items if item["id"] == self.run_id])
         return {name: value for name, value in first.items() if name not in names} | kept
 
