@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from json import dumps
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition
 from flowcraft.durations import duration_s, duration_text
@@ -38,6 +39,42 @@ class NodeOptions(TypedDict, total=False):
     join: JoinStrategy
 
 
+class SubflowOptions(TypedDict, total=False):
+    """What may be said of a subflow, as of any node.
+
+    Attributes:
+        config: Settings of its attempts.
+        fallback: Id of the node, or name of the implementation, that runs as the last attempt.
+        join: ``all`` (default) or ``any`` of the incoming edges.
+    """
+
+    config: NodeConfig | NodeSettings
+    fallback: str
+    join: JoinStrategy
+
+
+class BatchOptions(TypedDict, total=False):
+    """What may be said of a batch.
+
+    Attributes:
+        inputs: Where the list comes from; the value of its taken edge by default.
+        output_key: The context key that gets the list of results; the batch's id by default.
+        concurrency: How many items are worked on at a time; 1,000 by default.
+        on_error: What a failed item means: ``fail`` the run (default), ``skip`` it, or ``collect`` its error.
+        params: Static parameters of the worker.
+        config: Retries, delay and timeout of an item.
+        join: ``all`` (default) or ``any`` of the incoming edges.
+    """
+
+    inputs: str
+    output_key: str
+    concurrency: int
+    on_error: Literal["fail", "skip", "collect"]
+    params: Mapping[str, Any]
+    config: NodeSettings
+    join: JoinStrategy
+
+
 class FlowBuilder:
     """Puts a blueprint together; every verb gives the builder back, so that calls chain."""
 
@@ -48,6 +85,9 @@ class FlowBuilder:
         self._nodes: list[NodeDefinition] = []
         self._node_ids: set[str] = set()
         self._edges: list[EdgeDefinition] = []
+        self._batches: list[str] = []
+        self._loops: dict[str, tuple[str, str]] = {}
+        self._entry_points: list[str] = []
         self._built: Blueprint | None = None
 
     def node(self, node_id: str, **options: Unpack[NodeOptions]) -> Self:
@@ -99,6 +139,108 @@ class FlowBuilder:
         config = NodeConfig(join_strategy=join)
         return self._add(NodeDefinition(node_id, "sleep", {"duration": text}, config=config))
 
+    def webhook(
+        self,
+        node_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        inputs: str | Mapping[str, str] | None = None,
+        join: JoinStrategy = "all",
+    ) -> Self:
+        """Add a node that waits for a call from outside; what is called with becomes its output."""
+        return self._add(
+            NodeDefinition(node_id, "webhook", params or {}, inputs, NodeConfig(join_strategy=join))
+        )
+
+    def subflow(
+        self,
+        node_id: str,
+        blueprint_id: str,
+        *,
+        version: str | None = None,
+        inputs: Mapping[str, str] | None = None,
+        outputs: Mapping[str, str] | None = None,
+        **options: Unpack[SubflowOptions],
+    ) -> Self:
+        """Add a node that runs another blueprint as a run of its own.
+
+        Args:
+            node_id: The node.
+            blueprint_id: What it runs.
+            version: Which version of it; the one added last by default.
+            inputs: Sources here, by key of the child's input; by default the node's input is the child's.
+            outputs: Sources in the child, by context key here; by default the child's output is the node's.
+            **options: As of ``node``: ``config``, ``fallback``, ``join``.
+        """
+        params = {
+            "blueprintId": blueprint_id,
+            "blueprintVersion": version,
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        return self.node(node_id, uses="subflow", params=given, **options)
+
+    def batch(self, batch_id: str, worker: str | Callable[..., Any], **options: Unpack[BatchOptions]) -> Self:
+        """Add a batch: each item of a list is worked on by itself, and the results are gathered in order.
+
+        Edges to and from ``batch_id`` are those of the whole batch, which is two nodes: ``<id>_scatter`` and
+        ``<id>_gather``.
+
+        Args:
+            batch_id: The batch.
+            worker: The implementation that runs an item: its name, or the decorated function itself.
+            **options: Where the list comes from, where the results go, how many at a time, and what else.
+
+        Raises:
+            BlueprintError: the worker is code that is not registered.
+        """
+        scatter, gather = f"{batch_id}_scatter", f"{batch_id}_gather"
+        output_key = options.get("output_key", batch_id)
+        params = {
+            "workerUsesKey": self._name_of(worker),
+            "outputKey": output_key,
+            "gatherNodeId": gather,
+            "concurrency": options.get("concurrency"),
+            "onError": options.get("on_error"),
+            "params": options.get("params"),
+            "config": config_of(options.get("config") or {}, f"batch {batch_id}").to_dict() or None,
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        join = NodeConfig(join_strategy=options.get("join", "all"))
+        self._add(NodeDefinition(scatter, "batch-scatter", given, options.get("inputs"), join))
+        self._add(NodeDefinition(gather, "batch-gather", {"outputKey": output_key, "gatherNodeId": gather}))
+        self._batches.append(batch_id)
+        return self.edge(scatter, gather)
+
+    def loop(
+        self, loop_id: str, *, start: str, end: str, condition: str, max_iterations: int | None = None
+    ) -> Self:
+        """Add a loop around nodes of the flow: after ``end``, ``start`` runs again while the condition holds.
+
+        Edges from ``loop_id`` are taken when it does not hold any more; they carry the output of ``end``.
+
+        Args:
+            loop_id: The loop; a node of its own, which decides.
+            start: First node of a round; may be a batch.
+            end: Last node of a round; may be a batch.
+            condition: As of an edge.
+            max_iterations: Rounds after which the loop fails; 10,000 by default.
+        """
+        params: dict[str, Any] = {"condition": condition}
+        if max_iterations is not None:
+            params["maxIterations"] = max_iterations
+        self._add(NodeDefinition(loop_id, "loop-controller", params, config=NodeConfig(join_strategy="any")))
+        self._loops[loop_id] = (start, end)
+        self.edge(end, loop_id)
+        return self.edge(loop_id, start, action="continue", transform=self._output_of(end))
+
+    def set_cycle_entry_point(self, node_id: str) -> Self:
+        """Say at which node a cycle begins that has several ways in."""
+        self._entry_points.append(node_id)
+        self._built = None
+        return self
+
     def edge(
         self,
         source: str,
@@ -122,9 +264,11 @@ class FlowBuilder:
         if self._built is None:
             if not self._nodes:
                 raise BlueprintError(f"flow {self.id}: it has no nodes; add one with .node(…)")
-            metadata = {} if self.version is None else {"version": self.version}
+            metadata: dict[str, Any] = {} if self.version is None else {"version": self.version}
+            if self._entry_points:
+                metadata["cycleEntryPoints"] = self._entry_points
             nodes = tuple(self._with_defaults(node) for node in self._nodes)
-            drawn = Blueprint(self.id, nodes, tuple(self._edges), metadata)
+            drawn = Blueprint(self.id, nodes, tuple(map(self._wired, self._edges)), metadata)
             try:
                 self._built = Blueprint.from_dict(plain_json(drawn.to_dict()))
             except (NotJsonError, BlueprintError) as error:
@@ -140,6 +284,33 @@ class FlowBuilder:
         from flowcraft.ui_graph import to_graph_representation  # noqa: PLC0415  for tools alone
 
         return to_graph_representation(self.to_blueprint())
+
+    def _wired(self, edge: EdgeDefinition) -> EdgeDefinition:
+        """An edge as drawn, with its ends at the nodes that a batch is, and as a loop's exit if it is one."""
+        loop = self._loops.get(edge.source)
+        if loop is not None and edge.action != "continue":
+            action, transform = edge.action or "break", edge.transform or self._output_of(loop[1])
+            edge = replace(edge, action=action, transform=transform)
+        source = f"{edge.source}_gather" if edge.source in self._batches else edge.source
+        target = f"{edge.target}_scatter" if edge.target in self._batches else edge.target
+        return (
+            edge
+            if (source, target) == (edge.source, edge.target)
+            else replace(edge, source=source, target=target)
+        )
+
+    def _output_of(self, node_id: str) -> str:
+        """The expression for a node's output, as the original writes it."""
+        known = f"{node_id}_gather" if node_id in self._batches else node_id
+        return f"context[{dumps(known)}]"
+
+    def _name_of(self, worker: str | Callable[..., Any]) -> str:
+        if isinstance(worker, str):
+            return worker
+        for name, implementation in (self._registry or {}).items():
+            if implementation.code is worker:
+                return name
+        raise BlueprintError(f"flow {self.id}: {worker!r} is no node of the app; decorate it with @app.node")
 
     def _add(self, node: NodeDefinition) -> Self:
         if node.id in self._node_ids:

@@ -1,0 +1,108 @@
+"""The builder's verbs for batches, loops, subflows and webhooks write the original's JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowcraft import App, BlueprintError, NodeContext
+
+
+@pytest.fixture
+def app() -> App:
+    app = App("a")
+
+    @app.node("resize", retries=2)
+    async def resize(ctx: NodeContext) -> Any:
+        return ctx.input
+
+    app.node("list")(resize)
+    return app
+
+
+def edges(document: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [tuple(edge.get(name) for name in ("source", "target", "action")) for edge in document["edges"]]
+
+
+def test_a_batch_is_two_nodes_and_takes_the_edges_of_its_name(app: App) -> None:
+    flow = app.flow("f").node("list")
+    flow.batch("sizes", "resize", inputs="list", concurrency=4, on_error="skip", config={"retries": 1})
+    document = flow.node("zip").edge("list", "sizes").edge("sizes", "zip").to_blueprint().to_dict()
+    scatter, gather = document["nodes"][1:3]
+    assert scatter == {
+        "id": "sizes_scatter",
+        "uses": "batch-scatter",
+        "inputs": "list",
+        "params": {
+            "workerUsesKey": "resize",
+            "outputKey": "sizes",
+            "gatherNodeId": "sizes_gather",
+            "concurrency": 4,
+            "onError": "skip",
+            "config": {"maxRetries": 2},
+        },
+    }
+    assert gather["params"] == {"outputKey": "sizes", "gatherNodeId": "sizes_gather"}
+    assert edges(document) == [
+        ("sizes_scatter", "sizes_gather", None),
+        ("list", "sizes_scatter", None),
+        ("sizes_gather", "zip", None),
+    ]
+
+
+def test_a_batch_takes_the_function_itself(app: App) -> None:
+    code = app.registry["resize"].code
+    flow = app.flow("f").batch("sizes", code)
+    assert flow.to_blueprint().node("sizes_scatter").params["workerUsesKey"] in {"resize", "list"}
+    with pytest.raises(BlueprintError, match="is no node of the app; decorate it"):
+        flow.batch("others", print)
+
+
+def test_a_loop_is_a_controller_with_an_edge_back_and_exits(app: App) -> None:
+    flow = app.flow("f").node("begin").node("draft").node("check").node("publish").node("log")
+    flow.loop("again", start="draft", end="check", condition="check.score < 9", max_iterations=5)
+    flow.edge("begin", "draft").edge("draft", "check").edge("again", "publish")
+    flow.edge("again", "log", transform="input.score")
+    document = flow.to_blueprint().to_dict()
+    assert document["nodes"][-1] == {
+        "id": "again",
+        "uses": "loop-controller",
+        "params": {"condition": "check.score < 9", "maxIterations": 5},
+        "config": {"joinStrategy": "any"},
+    }
+    assert edges(document) == [
+        ("check", "again", None),
+        ("again", "draft", "continue"),
+        ("begin", "draft", None),
+        ("draft", "check", None),
+        ("again", "publish", "break"),
+        ("again", "log", "break"),
+    ]
+    transforms = [edge.get("transform") for edge in document["edges"] if edge["source"] == "again"]
+    assert transforms == ['context["check"]', 'context["check"]', "input.score"]
+
+
+def test_a_loop_may_end_with_a_batch(app: App) -> None:
+    flow = app.flow("f").node("list").batch("sizes", "resize", inputs="list")
+    flow.edge("list", "sizes").loop("again", start="list", end="sizes", condition="false").node("zip")
+    flow.edge("again", "zip")
+    document = flow.to_blueprint().to_dict()
+    assert ("sizes_gather", "again", None) in edges(document)
+    assert document["edges"][-1]["transform"] == 'context["sizes_gather"]'
+
+
+def test_a_subflow_a_webhook_and_an_entry_point(app: App) -> None:
+    flow = app.flow("f", version="2").webhook("paid", params={"by": "bank"})
+    flow.subflow("ship", "shipping", version="1", inputs={"order": "paid"}, config={"retries": 1})
+    document = flow.edge("paid", "ship").set_cycle_entry_point("paid").to_blueprint().to_dict()
+    assert document["nodes"] == [
+        {"id": "paid", "uses": "webhook", "params": {"by": "bank"}},
+        {
+            "id": "ship",
+            "uses": "subflow",
+            "params": {"blueprintId": "shipping", "blueprintVersion": "1", "inputs": {"order": "paid"}},
+            "config": {"maxRetries": 2},
+        },
+    ]
+    assert document["metadata"] == {"version": "2", "cycleEntryPoints": ["paid"]}
