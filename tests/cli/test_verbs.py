@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cli.command import SHOP, Command, changed, read_until
+
+from flowcraft.distributed.message import poison_body
+from flowcraft.embedded import open_embedded
 
 
 @contextmanager
@@ -315,3 +319,24 @@ def test_a_file_that_is_not_there_is_told(shop: Command) -> None:
 
     assert ended.code == 2
     assert "there is no file" in ended.error_line
+
+
+def test_poison_is_listed_shown_sent_back_and_dropped(waiting: Command) -> None:
+    async def poison() -> None:
+        async with open_embedded(waiting.db, "flowcraft") as backend:
+            for body in ("nonsense", "more nonsense"):
+                await backend.queue.send_poison(poison_body(body, "nobody can read it", 1))
+
+    asyncio.run(poison())
+
+    ids = list(waiting("poison", "list").rows)
+    shown = waiting("poison", "show", ids[0])
+    requeued = waiting("poison", "requeue", ids[0])
+    dropped = waiting("poison", "drop", "--all")
+
+    assert len(ids) == 2
+    assert "reason:     nobody can read it" in shown.out
+    assert (requeued.code, requeued.out) == (0, f"{ids[0]} sent back\n")
+    assert (dropped.code, dropped.out) == (0, f"{ids[1]} dropped\n")
+    assert waiting("poison", "list").error_line == "No poison messages of queue flowcraft."
+    assert waiting("poison", "drop").code == waiting("poison", "show", "17").code == 2

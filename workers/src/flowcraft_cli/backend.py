@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random as randomness
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The ports of one queue, with the machine's clock and randomness."""
+    """The ports of one queue, with the machine's clock and randomness; ``poison`` opens its poison queue."""
 
     queue_name: str
     queue: JobQueue
@@ -26,6 +26,7 @@ class Backend:
     coordination: Coordination
     clock: Clock
     random: randomness.Random
+    poison: Callable[[], JobQueue]
 
     @property
     def client(self) -> Client:
@@ -71,7 +72,12 @@ async def _open_embedded(settings: Settings, *, create: bool) -> AsyncIterator[B
         )
     clock, random = SystemClock(), randomness.Random()  # noqa: S311  etags and jitter, no secrets
     async with open_embedded(settings.db, settings.queue, clock, random) as ports:
-        yield Backend(settings.queue, ports.queue, ports.facts, ports.coordination, clock, random)
+        name = settings.queue
+
+        def poison() -> JobQueue:
+            return ports.for_queue(f"{name}-poison").queue
+
+        yield Backend(name, ports.queue, ports.facts, ports.coordination, clock, random, poison)
 
 
 def _make_folder(settings: Settings) -> None:
@@ -109,4 +115,8 @@ async def _open_azure(settings: Settings) -> AsyncIterator[Backend]:
     except AzureSettingsError as error:
         raise UsageError(f"{error}; or use --backend embedded") from None
     async with opened as ports:
-        yield Backend(azure.queue, ports.queue, ports.facts, ports.coordination, clock, random)
+
+        def poison() -> JobQueue:
+            return ports.for_queue(f"{azure.queue}-poison").queue
+
+        yield Backend(azure.queue, ports.queue, ports.facts, ports.coordination, clock, random, poison)
