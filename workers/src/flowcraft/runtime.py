@@ -244,7 +244,9 @@ class FlowRuntime:
             from flowcraft.memory.runner import MemoryRunner  # noqa: PLC0415  workers never need it
 
             options = self._options
-            self._runner = MemoryRunner(options.registry, options.dependencies, options.extensions)
+            self._runner = MemoryRunner(
+                options.registry, options.dependencies, options.extensions, options.blueprints.find
+            )
         return self._runner
 
     def _found(self, blueprint: Blueprint | Mapping[str, Any] | str) -> Blueprint:

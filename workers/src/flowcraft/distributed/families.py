@@ -20,8 +20,6 @@ from flowcraft.ports.errors import PreconditionFailedError
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
-MAX_DEPTH: Final = 16
-"""Runs above a run; a blueprint that starts itself comes to an end there."""
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_PARENT: Final = 64
 _LONGEST_KEY: Final = 24

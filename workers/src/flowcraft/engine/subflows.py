@@ -7,16 +7,31 @@ keys of the parent to nodes or context keys of the child. ``blueprintVersion`` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from flowcraft.blueprint import NodeDefinition
+from flowcraft.blueprint import Blueprint, NodeDefinition
+from flowcraft.failures import ErrorDetail
 from flowcraft.records import NodeRecord
+from flowcraft_api.wire import NodeErrorDocument
+
+MAX_DEPTH: Final = 16
+"""Runs above a run; a blueprint that starts itself comes to an end there."""
+_PASSED_ON: Final = ("SubflowFailed", "SubflowCancelled")
+_SAID: Final = {"failed": "failed", "cancelled": "was cancelled"}
 
 
 class SubflowError(ValueError):
     """The parameters of a subflow are not what they must be; the text says which."""
+
+
+class UnableError(Exception):
+    """A child run cannot be started, now or later; ``detail`` is what its node fails with."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.detail = ErrorDetail(kind, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,51 @@ def _mapping(params: Mapping[str, Any], name: str) -> Mapping[str, str] | None:
     if not all(isinstance(source, str) and source for source in names):
         raise SubflowError(f"params.{name} is an object whose values are names, not {value!r}")
     return cast("Mapping[str, str]", value)
+
+
+def asked_by(
+    definition: NodeDefinition, above: int, find: Callable[[str, str | None], Blueprint | None]
+) -> tuple[Subflow, Blueprint]:
+    """What a node's child run is to be.
+
+    Args:
+        definition: The node's.
+        above: How many runs are above the run that the node is in.
+        find: Gives the blueprint of an id and version, if it is known.
+
+    Raises:
+        UnableError: there can be no such run.
+    """
+    try:
+        subflow = Subflow.of(definition)
+    except SubflowError as error:
+        raise UnableError("SubflowError", str(error)) from None
+    if above >= MAX_DEPTH:
+        raise UnableError(
+            "SubflowTooDeep",
+            f"{above} runs are above this one, and no more than {MAX_DEPTH} may be: "
+            f"does blueprint {subflow.blueprint_id} start itself?",
+        )
+    blueprint = find(subflow.blueprint_id, subflow.version)
+    if blueprint is None:
+        raise UnableError(
+            "BlueprintUnknown", f"there is no blueprint {subflow.shown} here; add it to the app"
+        )
+    return subflow, blueprint
+
+
+def why_ended(
+    run_id: str, blueprint_id: str, status: str, told: str, errors: Sequence[NodeErrorDocument]
+) -> ErrorDetail:
+    """What a node fails with whose child run has failed or was cancelled.
+
+    The words are those of the run in which it began, however many runs are in between.
+    """
+    if errors and errors[0].get("type") in _PASSED_ON:
+        return ErrorDetail(errors[0]["type"], errors[0].get("message", ""))
+    kind = "SubflowCancelled" if status == "cancelled" else "SubflowFailed"
+    more = f": {told}" if told else ""
+    return ErrorDetail(kind, f"run {run_id} of blueprint {blueprint_id} {_SAID[status]}{more}")
 
 
 def sources_of(definition: NodeDefinition) -> tuple[str, ...]:

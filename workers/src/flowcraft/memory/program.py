@@ -14,6 +14,7 @@ from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.engine.resolution import Wave, follow
+from flowcraft.engine.subflows import sources_of
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
 from flowcraft.linter import require_valid
 from flowcraft.node import NodeResult
@@ -131,9 +132,11 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         own = registry[definition.uses]
         code = Code(node.id, own, own.policy(definition.config), definition.params)
         fallback = _fallback(plan.blueprint, node, registry)
+    elif definition.uses == "subflow":
+        fallback = _fallback(plan.blueprint, node, registry)
     edges = [plan.edges[position] for position in node.outgoing]
     decides = any(edge.condition or edge.transform for edge in edges)
-    reads = decides or definition.inputs is not None
+    reads = decides or definition.inputs is not None or bool(sources_of(definition))
     plain = None
     if not decides:
         plain, _ = choose_edges(plan, node.id, NodeResult(), Facts({}, {}, None), evaluator)

@@ -42,6 +42,7 @@ class RunResult:
         context: The run's shared keys, its input not among them.
         writes: What each node key wrote of it, in the order in which they completed; ``MISSING`` marks a
             deleted key.
+        subflows: What the child runs came to, by the key of the node that each belongs to.
     """
 
     run_id: str
@@ -53,12 +54,20 @@ class RunResult:
     records: Mapping[str, NodeRecord]
     context: Mapping[str, Any]
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    subflows: Mapping[str, RunResult] = field(default_factory=dict)
 
     @property
     def awaiting(self) -> tuple[str, ...]:
-        """Node keys that wait for a decision; ``FlowRuntime.resume`` takes one for some or all of them."""
-        return tuple(
-            key
-            for key, record in self.records.items()
-            if not record.resolved and record.kind != "children"  # they wait for other node keys
-        )
+        """Node keys that wait for a decision; ``FlowRuntime.resume`` takes one for some or all of them.
+
+        One in a subflow is ``<key of the subflow's node>/<node key in it>``.
+        """
+        found: list[str] = []
+        for key, record in self.records.items():
+            if record.resolved or record.kind == "children":  # these wait for other node keys
+                continue
+            if record.kind != "run":
+                found.append(key)
+            elif key in self.subflows:
+                found.extend(f"{key}/{inner}" for inner in self.subflows[key].awaiting)
+        return tuple(found)

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, Final
 
 from flowcraft.cancellation import uncancel
+from flowcraft.distributed.families import child_run_id
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.durations import duration_s
 from flowcraft.engine.children import is_children_join, seq_after
@@ -33,14 +34,26 @@ from flowcraft.engine.making import (
     scattered,
 )
 from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
+from flowcraft.engine.subflows import UnableError, asked_by
 from flowcraft.errors import BlueprintError, EvaluationError, FatalError, InputError, OutputError
-from flowcraft.executor import Completed, Failed, RetryLater, Surroundings, Work, execute_node
+from flowcraft.executor import (
+    Completed,
+    Failed,
+    Outcome,
+    RetryLater,
+    Surroundings,
+    Work,
+    backoff_s,
+    execute_node,
+)
 from flowcraft.extensions import Extensions
 from flowcraft.failures import ErrorDetail
+from flowcraft.implementation import retry_policy
 from flowcraft.memory.children import Owners, gather
 from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Code, Program, Step
-from flowcraft.memory.result import Decision
+from flowcraft.memory.result import Decision, RunResult
+from flowcraft.memory.subflows import Asked, Subflows, input_of, output_of, why_failed, writes_of
 from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
@@ -68,6 +81,7 @@ class Surround:
         extensions: What the app brought along.
         control: Pauses and cancels the run from outside.
         inputs: Inputs of nodes, by id or key, instead of those that the blueprint gives them.
+        subflows: Carries child runs on.
     """
 
     clock: Clock
@@ -79,6 +93,7 @@ class Surround:
     extensions: Extensions
     control: RunControl | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    subflows: Subflows | None = None
 
 
 class MemoryRun:
@@ -92,6 +107,7 @@ class MemoryRun:
         cancelled: The run was cancelled from outside.
         held: Something was ready and did not begin, because the run is paused.
         writes: Context keys that each node key wrote, in the order of its completion.
+        subflows: What child runs came to, by node key.
     """
 
     def __init__(
@@ -105,6 +121,7 @@ class MemoryRun:
         self.context: dict[str, Any] = {}
         self.ended = self.failed = self.cancelled = self.held = False
         self.writes: dict[str, Mapping[str, Any]] = {}
+        self.subflows: dict[str, RunResult] = {}
         self._program = program
         self._plan = program.plan
         self._surround = surround
@@ -125,6 +142,7 @@ class MemoryRun:
         self._facts = Facts(self.records, self.context, input)
         self._arrived: dict[str, dict[str, bool]] = {}
         self._decisions: Mapping[str, Decision] = {}
+        self._nested: Mapping[str, Mapping[str, Decision]] = {}
         self._owners = Owners(program)
         self._ready: deque[str] = deque()
         self._stopped = asyncio.Event()
@@ -146,8 +164,13 @@ class MemoryRun:
         records: Mapping[str, NodeRecord],
         context: Mapping[str, Any],
         decisions: Mapping[str, Decision],
+        nested: Mapping[str, Mapping[str, Decision]] | None = None,
     ) -> None:
-        """Go on from what an earlier part of the run has left, with decisions for nodes that wait."""
+        """Go on from what an earlier part of the run has left, with decisions for nodes that wait.
+
+        ``nested`` are those for nodes that wait in child runs, by the key of the node that these belong to.
+        """
+        self._nested = nested or {}
         self.records.update(records)
         self.context.update(context)
         self._decisions = decisions
@@ -159,6 +182,9 @@ class MemoryRun:
                 self._route(self._owners.follow(record.key, record.taken))
         self._ready.extend(key for key in self._plan.start if key not in self.records)
         self._ready.extend(key for key in decisions if key not in self._ready)
+        self._ready.extend(
+            record.key for record in records.values() if record.kind == "run" and not record.resolved
+        )
         await self._carry_on(alarms_again=True)
 
     # ---- who runs when ----
@@ -263,6 +289,9 @@ class MemoryRun:
         if own is not None and own.kind == "children":
             self._awaited(key, step, own)
             return
+        if code is None and step.planned.definition.uses == "subflow" and key not in self._decisions:
+            await self._nest(key, step, own, started)
+            return
         if code is None or (self._decisions and key in self._decisions):
             self._wait(key, step, own, started)
             return
@@ -278,6 +307,10 @@ class MemoryRun:
                 raise
             uncancel()  # told while it cleaned up after its own failure
             return
+        self._executed(key, step, outcome, started)
+
+    def _executed(self, key: str, step: Step, outcome: Outcome, started: str) -> None:
+        """Record what came of a node's code."""
         if isinstance(outcome, Completed):
             self._completed(
                 key, step, outcome.result, outcome.writes, attempts=outcome.attempts, started=started
@@ -309,9 +342,6 @@ class MemoryRun:
             self._gather(key, step, started)
         elif step.planned.definition.uses == "webhook":
             self._await(replace(self._record(key, step, started), kind="webhook"))
-        elif step.planned.definition.uses == "subflow":
-            detail = ErrorDetail("SubflowError", "a subflow does not run in memory yet")
-            self._failed(key, step, detail, 1, started)
         else:
             try:
                 nap_s = duration_s(step.planned.definition.params.get("duration"))
@@ -320,6 +350,72 @@ class MemoryRun:
                 return
             wake_at = later(self._surround.clock.now(), nap_s)
             self._await(replace(self._record(key, step, started), kind="sleep", wake_at=wake_at), nap_s)
+
+    # ---- subflows ----
+
+    async def _nest(self, key: str, step: Step, own: NodeRecord | None, started: str) -> None:
+        """A node's child run: begun, or gone on with, and begun again where it failed and may be."""
+        policy = retry_policy(step.planned.definition.config)
+        attempt = 1 if own is None else own.attempt
+        try:
+            while True:
+                error = await self._carry_child(key, step, attempt, started)
+                if error is None:
+                    return
+                self.subflows.pop(key, None)
+                if attempt >= policy.max_attempts or error.type == "SubflowCancelled":
+                    break
+                await self._surround.clock.sleep(backoff_s(policy, attempt, self._surround.random))
+                attempt += 1
+            await self._fall_back(key, step, error, attempt, started)
+        except UnableError as unable:
+            self._failed(key, step, unable.detail, attempt, started)
+        except asyncio.CancelledError:
+            if not self._stopped.is_set():
+                raise
+            uncancel()
+
+    async def _carry_child(self, key: str, step: Step, attempt: int, started: str) -> ErrorDetail | None:
+        """Carry one child run on; why it failed, or None when what it came to is recorded."""
+        around, definition = self._surround.subflows, step.planned.definition
+        assert around is not None  # noqa: S101  the runner gives it to every run
+        subflow, blueprint = asked_by(definition, around.above, around.find)
+        value = input_of(subflow, self._input_of(key, step), self._plan, self._facts_of(step))
+        asked = Asked(child_run_id(self._run_id, key, attempt), blueprint, value, around.above + 1)
+        asked = replace(asked, timeout_s=definition.config.timeout_s, decisions=self._nested.get(key, {}))
+        before = self.subflows.get(key)
+        if before is not None and before.run_id == asked.run_id:
+            asked = replace(asked, before=before)
+        else:
+            record = replace(self._record(key, step, started), kind="run", attempt=attempt)
+            self._await(replace(record, waits_for={"runId": asked.run_id}))
+        try:
+            result = await around.carry(asked)
+        except TimeoutError as error:
+            return ErrorDetail("SubflowFailed", str(error))
+        if self._stopped.is_set():
+            return None
+        self.subflows[key] = result
+        if result.status == "completed":
+            writes = writes_of(subflow, result)
+            done = NodeResult(output_of(result))
+            self._completed(key, step, done, writes, attempts=attempt, started=started)
+        elif result.status == "paused":
+            self.held = True
+        elif result.status != "awaiting":
+            return why_failed(result)
+        return None
+
+    async def _fall_back(self, key: str, step: Step, error: ErrorDetail, attempts: int, started: str) -> None:
+        if step.fallback is None or error.type == "SubflowCancelled":
+            self._failed(key, step, error, attempts, started)
+            return
+        work = self._work(key, step.fallback, self._input_of(key, step))
+        work = replace(work, policy=replace(work.policy, max_attempts=1))
+        outcome = await execute_node(work, self._around, first_attempt=attempts + 1)
+        self._executed(key, step, outcome, started)
+
+    # ---- batches, and nodes that nodes make ----
 
     def _scatter(self, key: str, step: Step, started: str) -> None:
         definition = step.planned.definition
@@ -427,7 +523,15 @@ class MemoryRun:
 
     def _record(self, key: str, step: Step, started: str) -> NodeRecord:
         """An ``awaiting`` record, to be completed by the caller."""
-        return NodeRecord(key, step.planned.id, "awaiting", started_at=started, seq=self._seq(key, step))
+        own = self.records.get(key)
+        return NodeRecord(
+            key,
+            step.planned.id,
+            "awaiting",
+            started_at=started,
+            seq=self._seq(key, step),
+            waits_for=None if own is None else own.waits_for,
+        )
 
     def _seq(self, key: str, step: Step) -> int:
         own, owned = self.records.get(key), self._owners.owned(key)
@@ -490,6 +594,7 @@ class MemoryRun:
             seq=self._seq(key, step),
             decision=None if decision is None else {"action": decision.action, "output": decision.output},
             children=None if own is None else own.children,
+            waits_for=None if own is None else own.waits_for,
         )
         if self._telemetry is not None:
             self._telemetry.recorded(self._plan, record, writes)

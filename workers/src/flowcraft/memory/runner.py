@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.ending import failure
+from flowcraft.engine.subflows import UnableError
 from flowcraft.errors import AppError, BlueprintError, FlowcraftError
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.extensions import Extensions
@@ -24,6 +26,7 @@ from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision, RunResult, RunStatus
 from flowcraft.memory.run import MemoryRun, Surround
+from flowcraft.memory.subflows import Asked, Subflows, addressed
 from flowcraft.memory.targets import towards
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
@@ -70,9 +73,15 @@ class MemoryRunner:
     """Runs blueprints whose code is in one registry."""
 
     def __init__(
-        self, registry: Registry, dependencies: Mapping[str, Any], extensions: Extensions | None = None
+        self,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        extensions: Extensions | None = None,
+        find: Callable[[str, str | None], Blueprint | None] | None = None,
     ) -> None:
+        """Take the code, what is handed to it, and how blueprints of subflows are found."""
         self._registry = registry
+        self._find = find or _find_none
         self._dependencies = dependencies
         self._extensions = extensions or Extensions()
         self._evaluator = self._extensions.evaluator or ExpressionEvaluator()
@@ -106,11 +115,8 @@ class MemoryRunner:
             AppError: a node decided on does not wait.
             NotJsonError: a decision's output cannot be kept as JSON.
         """
-        for key in decisions:
-            if key not in result.awaiting:
-                waiting = ", ".join(result.awaiting) or "nothing"
-                raise AppError(f"node {key!r} of run {result.run_id} does not wait; {waiting} does")
-        return await self.complete(result, decisions, options)
+        own, nested = addressed(result, decisions)
+        return await self._go_on(result, own, nested, options)
 
     async def complete(
         self, result: RunResult, decisions: Mapping[str, Decision], options: RunOptions
@@ -120,6 +126,16 @@ class MemoryRunner:
         Raises:
             NotJsonError: an output cannot be kept as JSON.
         """
+        return await self._go_on(result, decisions, {}, options)
+
+    async def _go_on(
+        self,
+        result: RunResult,
+        decisions: Mapping[str, Decision],
+        nested: Mapping[str, Mapping[str, Decision]],
+        options: RunOptions,
+        above: int = 0,
+    ) -> RunResult:
         encode = self._extensions.serializer.encode
         plain = {
             key: Decision(decision.action or None, encode(decision.output))
@@ -128,11 +144,31 @@ class MemoryRunner:
 
         async def go_on(run: MemoryRun) -> None:
             run.writes.update(result.writes)
-            await run.go_on(result.records, result.context, plain)
+            run.subflows.update(result.subflows)
+            await run.go_on(result.records, result.context, plain, nested)
 
         program = self._program(result.blueprint)
-        begun = _Begun(result.run_id, result.input, again=True)
+        begun = _Begun(result.run_id, result.input, again=True, above=above)
         return await self._carried(program, options, begun, go_on)
+
+    async def _carry(self, options: RunOptions, control: RunControl | None, asked: Asked) -> RunResult:
+        """Carry a child run on, for so long as it may take."""
+        options = replace(
+            options, run_id=asked.run_id, targets=(), inputs={}, control=control, signal=None, strict=False
+        )
+        try:
+            program = self._program(asked.blueprint)
+        except BlueprintError as error:
+            raise UnableError("InvalidBlueprint", str(error)) from None
+        if asked.before is None:
+            begun = _Begun(asked.run_id, asked.input, above=asked.above)
+            carrying = self._carried(program, options, begun, MemoryRun.go)
+        else:
+            own, nested = addressed(asked.before, asked.decisions)
+            carrying = self._go_on(asked.before, own, nested, options, asked.above)
+        if asked.timeout_s is None:
+            return await asyncio.get_running_loop().create_task(carrying)
+        return await _in_time(carrying, asked, options.clock)
 
     async def _carried(
         self,
@@ -147,7 +183,10 @@ class MemoryRunner:
         telemetry = Telemetry.of(events, options.clock, begun.run_id, blueprint_id)
         if telemetry is not None:
             telemetry.resumed() if begun.again else telemetry.started(begun.input)
-        with self._surround(program, options) as surround, _signalled(options.signal, surround.control):
+        with (
+            self._surround(program, options, begun.above) as surround,
+            _signalled(options.signal, surround.control),
+        ):
             run = MemoryRun(program, surround, begun.run_id, begun.input)
             await _unwrapped(go(run))
         result = _result(run, program, begun.run_id, begun.input)
@@ -169,7 +208,7 @@ class MemoryRunner:
         return program
 
     @contextmanager
-    def _surround(self, program: Program, options: RunOptions) -> Iterator[Surround]:
+    def _surround(self, program: Program, options: RunOptions, above: int) -> Iterator[Surround]:
         threads = options.threads
         if program.blocks and threads is None:
             threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="node")
@@ -188,6 +227,7 @@ class MemoryRunner:
                 extensions=self._extensions,
                 control=control,
                 inputs={name: encode(value) for name, value in options.inputs.items()},
+                subflows=Subflows(self._find, partial(self._carry, options, control), above),
             )
         finally:
             if threads is not None and threads is not options.threads:
@@ -201,6 +241,34 @@ class _Begun:
     run_id: str
     input: Any
     again: bool = False
+    above: int = 0
+
+
+async def _in_time(carrying: Coroutine[Any, Any, RunResult], asked: Asked, clock: Clock) -> RunResult:
+    """Await a child run for so long as it may take.
+
+    Raises:
+        TimeoutError: it took longer, and was ended.
+    """
+    limit_s = asked.timeout_s or 0.0
+    task = asyncio.get_running_loop().create_task(carrying)
+    timer = asyncio.get_running_loop().create_task(clock.sleep(limit_s))
+    try:
+        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    finally:
+        timer.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    raise TimeoutError(
+        f"run {asked.run_id} of blueprint {asked.blueprint.id} failed: it took longer than {limit_s:g} s"
+    )
+
+
+def _find_none(_blueprint_id: str, _version: str | None) -> Blueprint | None:
+    return None
 
 
 def _refuse_cycles(blueprint: Blueprint) -> None:
@@ -273,4 +341,5 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         records,
         dict(run.context),
         run.writes,
+        run.subflows,
     )

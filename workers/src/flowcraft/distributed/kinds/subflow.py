@@ -11,7 +11,6 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.ending import run_output, terminal_nodes
 from flowcraft.distributed.families import (
-    MAX_DEPTH,
     as_child,
     child_of,
     child_run_id,
@@ -29,7 +28,15 @@ from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.times import later
 from flowcraft.engine.inputs import given_value
-from flowcraft.engine.subflows import Subflow, SubflowError, mapped_output, mapped_outputs, node_named
+from flowcraft.engine.subflows import (
+    Subflow,
+    UnableError,
+    asked_by,
+    mapped_output,
+    mapped_outputs,
+    node_named,
+    why_ended,
+)
 from flowcraft.errors import BlueprintError
 from flowcraft.executor import backoff_s
 from flowcraft.failures import ErrorDetail
@@ -41,14 +48,6 @@ from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
 
-class _Unable(Exception):  # noqa: N818  told as what it carries
-    """The child run cannot be started, now or later."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.detail = ErrorDetail(kind, message)
-
-
 class _Subflow:
     """Its record names the child run, so everything else may be done again by whoever finds it half done."""
 
@@ -57,7 +56,7 @@ class _Subflow:
         child_id = child_run_id(turn.run.run_id, act.key, attempt)
         try:
             child = await self._created(turn, act, child_id)
-        except _Unable as error:
+        except UnableError as error:
             return await turn.fail(act, error.detail)
         turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
         if not turned.record.resolved:
@@ -72,7 +71,7 @@ class _Subflow:
             _require_own(child, turn.run.run_id, act.key)
             if headers.is_terminal(child.document):
                 return await self._ended(turn, act, record, child)
-        except _Unable as error:
+        except UnableError as error:
             return await turn.fail(act, error.detail)
         await self._start(turn, child)
         return turn.still(record)
@@ -83,36 +82,22 @@ class _Subflow:
         """What is to be started.
 
         Raises:
-            _Unable: it cannot be.
+            UnableError: it cannot be.
         """
-        try:
-            subflow = Subflow.of(act.definition)
-        except SubflowError as error:
-            raise _Unable("SubflowError", str(error)) from None
+        catalog = turn.services.catalog
         above = depth(turn.run.stored.document)
-        if above >= MAX_DEPTH:
-            raise _Unable(
-                "SubflowTooDeep",
-                f"{above} runs are above this one, and no more than {MAX_DEPTH} may be: "
-                f"does blueprint {subflow.blueprint_id} start itself?",
-            )
-        blueprint = turn.services.catalog.blueprints.find(subflow.blueprint_id, subflow.version)
-        if blueprint is None:
-            raise _Unable(
-                "BlueprintUnknown",
-                f"the app of this worker has no blueprint {subflow.shown}; add it to the app",
-            )
+        subflow, blueprint = asked_by(act.definition, above, catalog.blueprints.find)
         try:
-            turn.plans.require_valid(blueprint, turn.services.catalog.registry)
+            turn.plans.require_valid(blueprint, catalog.registry)
         except BlueprintError as error:
-            raise _Unable("InvalidBlueprint", str(error)) from None
+            raise UnableError("InvalidBlueprint", str(error)) from None
         return subflow, blueprint
 
     async def _created(self, turn: Acting, act: Act, child_id: str) -> Stored:
         """The child's header, which this creates unless it is there.
 
         Raises:
-            _Unable: it cannot be created, or is none of ours.
+            UnableError: it cannot be created, or is none of ours.
             StaleReadError: it exists and is not visible yet.
         """
         services, run = turn.services, turn.run
@@ -130,7 +115,7 @@ class _Subflow:
         try:
             return await services.facts.create_header(pinned, large)
         except PayloadTooLargeError as error:
-            raise _Unable("InputTooLarge", f"the input of the child run is too large: {error}") from None
+            raise UnableError("InputTooLarge", f"the input of the child run is too large: {error}") from None
         except ConflictError:
             found = await services.facts.read_header(child_id)
         if found is None:
@@ -200,7 +185,7 @@ def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Mapping[str, 
     if len(orjson.dumps(value)) <= INLINE_BYTES:
         return value, None
     if not isinstance(value, Mapping):
-        raise _Unable(
+        raise UnableError(
             "InputTooLarge",
             f"the input of the child run is {type(value).__name__} of over {INLINE_BYTES} bytes of JSON; "
             "one so large must be an object: name its parts with params.inputs",
@@ -211,23 +196,16 @@ def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Mapping[str, 
 def _require_own(child: Stored, run_id: str, key: str) -> None:
     parent = child.document.get("parent", {})
     if not is_child(child.document, run_id) or parent.get("nodeKey") != key:
-        raise _Unable(
+        raise UnableError(
             "RunIdTaken", f"run {child.document['runId']} exists, and is not the subflow of this node"
         )
 
 
 def _why(header: HeaderDocument) -> ErrorDetail:
-    """The failure of the node, in the words of the run in which it began."""
-    first = next(iter(header.get("errors") or []), None)
-    if first is not None and first.get("type") in _PASSED_ON:
-        return ErrorDetail(first["type"], first["message"])
-    status, run_id = header["status"], header["runId"]
     told = header.get("message") or header.get("reason") or ""
-    more = f": {told}" if told else ""
-    kind = "SubflowCancelled" if status == "cancelled" else "SubflowFailed"
-    return ErrorDetail(kind, f"run {run_id} of blueprint {header.get('blueprintId')} {_VERBS[status]}{more}")
+    return why_ended(
+        header["runId"], header.get("blueprintId", ""), header["status"], told, header.get("errors") or ()
+    )
 
 
-_PASSED_ON: Final = ("SubflowFailed", "SubflowCancelled")
-_VERBS: Final = {"failed": "failed", "cancelled": "was cancelled"}
 SUBFLOW: Final[WaitingKind] = _Subflow()
