@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flowcraft_cli.logs import HIDDEN, SecretHiding
+from flowcraft.concealment import HIDDEN, Concealment
+from flowcraft_cli.logs import SecretHiding
 
 STORAGE = "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=a2V5LW9mLXNob3A=;EndpointSuffix=x"
 
 
 def test_a_secret_is_hidden_wherever_it_stands() -> None:
-    hide = SecretHiding([STORAGE, "redis://:hunter2@h:6379/0"])
+    hide = SecretHiding(Concealment([STORAGE, "redis://:hunter2@h:6379/0"]))
 
     entry = hide(
         None,
@@ -31,10 +32,10 @@ def test_a_secret_is_hidden_wherever_it_stands() -> None:
 
 def test_the_password_of_a_url_is_hidden_alone_too() -> None:
     """Clients tell hosts, users and passwords apart, and may print one of them."""
-    hide = SecretHiding(["rediss://user:hunter2secret@h:6380/0"])
+    hide = SecretHiding(Concealment(["rediss://user:hunter2secret@h:6380/0"]))
 
     assert "hunter2secret" not in str(hide(None, "info", {"event": "AUTH user hunter2secret failed"}))
 
 
 def test_without_secrets_nothing_changes() -> None:
-    assert SecretHiding([])(None, "info", {"event": "as it is"}) == {"event": "as it is"}
+    assert SecretHiding(Concealment([]))(None, "info", {"event": "as it is"}) == {"event": "as it is"}

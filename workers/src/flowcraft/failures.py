@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
+from flowcraft.concealment import concealed
+
 MAX_MESSAGE: Final = 2000
 """Characters; the record is read whole with every inspection of a run."""
 
@@ -44,7 +46,7 @@ def _text(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = ""
-    text = text.encode("utf-8", "replace").decode() or f"{type(error).__name__} without a message"
+    text = concealed(text).encode("utf-8", "replace").decode() or f"{type(error).__name__} without a message"
     return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
 
 

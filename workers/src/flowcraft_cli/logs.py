@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import MutableMapping
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from flowcraft.concealment import Concealment, conceal
 from flowcraft_cli.settings import Settings, secret_values
 
-HIDDEN: Final = "[hidden]"
-SHORTEST_PART: Final = 6
-"""What is shorter stands in too many words to be replaced by itself."""
 _QUIET_LIBRARIES: Final = ("azure", "aiohttp.access", "urllib3", "redis")
 """They log every request at INFO."""
 
@@ -34,7 +29,7 @@ def configure_logs(settings: Settings, *, quiet: bool = False) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        SecretHiding(secret_values()),
+        SecretHiding(conceal(secret_values())),
     ]
     structlog.configure(
         processors=[
@@ -60,39 +55,15 @@ def configure_logs(settings: Settings, *, quiet: bool = False) -> None:
 class SecretHiding:
     """A step of structlog that replaces secret values wherever they stand in an entry."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        """Args: the values; keys and passwords inside them are hidden alone as well."""
-        parts = {part for text in secrets for part in _parts(text) if len(part) >= SHORTEST_PART}
-        self._secrets = sorted({*secrets, *parts}, key=len, reverse=True)
+    def __init__(self, concealment: Concealment) -> None:
+        """Args: what knows the secrets."""
+        self._concealment = concealment
 
     def __call__(self, logger: Any, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """The entry without any secret."""
         for key, value in entry.items():
-            entry[key] = self._hide(value)
+            entry[key] = self._concealment.value(value)
         return entry
-
-    def _hide(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, HIDDEN)
-            return value
-        if isinstance(value, dict):
-            return {key: self._hide(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._hide(item) for item in value]
-        return self._hide(str(value)) if isinstance(value, BaseException) else value
-
-
-def _parts(secret: str) -> Iterator[str]:
-    """The keys of a connection string, and the password of an address."""
-    for part in re.split("[;,]", secret):
-        name, _, value = part.partition("=")
-        if name.strip().lower() in {"accountkey", "sharedaccesssignature", "password"}:
-            yield value
-    with contextlib.suppress(ValueError):
-        if password := urlsplit(secret).password:
-            yield password
-            yield unquote(password)
 
 
 def _renderer(settings: Settings) -> Any:
