@@ -44,6 +44,14 @@ def batch(**params: Any) -> Blueprint:
     return blueprint(nodes, [("a", "scatter"), ("scatter", "gather")])
 
 
+def controlled(params: dict[str, Any]) -> Blueprint:
+    """A loop whose controller has these parameters."""
+    edges = [EdgeDefinition("a", "c"), EdgeDefinition("c", "a", action="continue")]
+    edges += [EdgeDefinition("b", "a"), EdgeDefinition("c", "d", action="break")]
+    nodes = [NodeDefinition(name, "a") for name in "abd"]
+    return Blueprint("b", (*nodes, NodeDefinition("c", "loop-controller", params)), tuple(edges))
+
+
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
@@ -52,7 +60,7 @@ def batch(**params: Any) -> Blueprint:
         (blueprint(["a"], [("a", "x")]), ["INVALID_EDGE_TARGET"]),
         (blueprint(["a", "a"]), ["DUPLICATE_NODE_ID"]),
         (blueprint(["unknown"]), ["MISSING_NODE_IMPLEMENTATION"]),
-        (blueprint([NodeDefinition("a", "loop-controller")]), ["UNSUPPORTED_NODE_KIND"]),
+        (blueprint([NodeDefinition("a", "loop-controller")]), ["INVALID_LOOP", "INVALID_LOOP_CONDITION"]),
         (
             blueprint([NodeDefinition("a", "batch-scatter")]),
             ["INVALID_BATCH_GATHER", "INVALID_BATCH_WORKER_KEY"],
@@ -69,12 +77,36 @@ def batch(**params: Any) -> Blueprint:
         (blueprint([NodeDefinition("a", "sleep")]), ["INVALID_SLEEP_DURATION"]),
         (blueprint([NodeDefinition("a", "sleep", {"duration": "soon"})]), ["INVALID_SLEEP_DURATION"]),
         (blueprint([NodeDefinition("a", "sleep", {"duration": 500})]), []),
-        (blueprint(["a", "b"], [("a", "b"), ("b", "a")]), ["CYCLE_WITHOUT_ENTRY", "UNSUPPORTED_CYCLE"]),
-        (blueprint(["a", "b"], [("a", "b"), ("b", "a")], cycleEntryPoints=["b"]), ["UNSUPPORTED_CYCLE"]),
-        (blueprint(["a", "b"], [("a", "b"), ("b", "b")]), ["UNSUPPORTED_CYCLE"]),
+        (blueprint(["a", "b"], [("a", "b"), ("b", "a")]), ["CYCLE_WITHOUT_ENTRY"]),
+        (blueprint(["a", "b"], [("a", "b"), ("b", "a")], cycleEntryPoints=["b"]), []),
+        (
+            blueprint(["a", "b"], [("a", "b"), ("b", "a")], cycleEntryPoints=["a", "b"]),
+            ["CYCLE_WITHOUT_ENTRY"],
+        ),
+        (blueprint(["a", "b"], [("a", "b"), ("b", "b")]), []),
+        (
+            blueprint(
+                ["a", "b", "c", NodeDefinition("d", "a")], [("a", "b"), ("b", "c"), ("c", "b"), ("d", "c")]
+            ),
+            ["CYCLE_WITH_SEVERAL_ENTRIES"],
+        ),
+        (
+            blueprint(
+                ["a", "b", "c", NodeDefinition("d", "a")],
+                [("a", "b"), ("b", "c"), ("c", "b"), ("d", "c")],
+                cycleEntryPoints=["c"],
+            ),
+            [],
+        ),
+        (controlled({}), ["INVALID_LOOP_CONDITION"]),
+        (controlled({"condition": "more ==="}), ["INVALID_LOOP_CONDITION"]),
+        (controlled({"condition": "more"}), []),
+        (controlled({"condition": "more", "maxIterations": 0}), ["INVALID_LOOP"]),
+        (blueprint([NodeDefinition("a#1", "a")]), ["AMBIGUOUS_NODE_ID"]),
+        (blueprint([NodeDefinition("a[1]", "a")]), ["AMBIGUOUS_NODE_ID"]),
         (
             blueprint(["a", "b", "c"], [("a", "b"), ("b", "a"), ("b", "c")]),
-            ["CYCLE_WITHOUT_ENTRY", "ORPHAN_NODE", "UNSUPPORTED_CYCLE"],
+            ["CYCLE_WITHOUT_ENTRY"],
         ),
         (blueprint([NodeDefinition("a", "a", config=NodeConfig(fallback="x"))]), ["UNKNOWN_FALLBACK"]),
         (blueprint([NodeDefinition("a", "a", config=NodeConfig(fallback="b"))]), []),
@@ -164,3 +196,11 @@ def test_ten_thousand_nodes_are_linted_in_linear_time() -> None:
     ids = [f"n{i}" for i in range(10_000)]
     subject = blueprint(ids, list(pairwise(ids)))
     assert lint(subject, set(ids)) == []
+
+
+def test_a_loop_without_a_way_out_is_a_warning() -> None:
+    endless = blueprint(["a", "b"], [("a", "b"), ("b", "b")])
+    assert [(found.code, found.node, found.severity) for found in lint(endless)] == [
+        ("LOOP_WITHOUT_EXIT", "b", "warning")
+    ]
+    assert lint(controlled({"condition": "more"})) == []

@@ -7,10 +7,10 @@ from typing import Final
 
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
-from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
+from flowcraft.implementation import BUILT_IN_USES
 
 MAX_LABEL: Final = 60
-KINDS: Final = BUILT_IN_USES | UNSUPPORTED_USES
+KINDS: Final = BUILT_IN_USES
 """Node kinds of the engine; they have a shape of their own."""
 _STYLES: Final[Mapping[str, str]] = {
     "completed": "fill:#d9f2e0,stroke:#2e8b57",

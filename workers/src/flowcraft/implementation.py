@@ -19,10 +19,10 @@ from flowcraft.signature import Signature, signature_of_class, signature_of_func
 
 Kind = Literal["async", "sync", "class"]
 DEFAULT_MAX_RETRY_DELAY_S: Final = 300.0
-BUILT_IN_USES: Final = frozenset({"wait", "webhook", "sleep", "subflow", "batch-scatter", "batch-gather"})
+BUILT_IN_USES: Final = frozenset(
+    {"wait", "webhook", "sleep", "subflow", "batch-scatter", "batch-gather", "loop-controller"}
+)
 """Names of the node kinds that the engine itself acts on."""
-UNSUPPORTED_USES: Final = frozenset({"loop-controller"})
-"""Upstream's node kinds that this version does not run."""
 
 _NOTHING_SAID: Final = NodeConfig()
 
@@ -105,7 +105,7 @@ class NodeImplementation:
             return code
         if not isinstance(name, str) or not name:
             raise AppError(f"a node implementation's name is a string that is not empty, not {name!r}")
-        if name in BUILT_IN_USES | UNSUPPORTED_USES:
+        if name in BUILT_IN_USES:
             raise AppError(f"{name!r} is a node kind of the engine; give your implementation another name")
         kind = _kind(name, code)
         look = signature_of_class if kind == "class" else signature_of_function

@@ -9,11 +9,13 @@ from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_on
 from flowcraft.batch_mistakes import batch_mistakes
 from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.durations import duration_s
+from flowcraft.engine.loops import entry_points
 from flowcraft.errors import BlueprintError, EvaluationError
 from flowcraft.evaluator import check_condition, check_transform
-from flowcraft.implementation import BUILT_IN_USES, UNSUPPORTED_USES
+from flowcraft.implementation import BUILT_IN_USES
 from flowcraft.linting.fields import misspelt_fields
 from flowcraft.linting.finding import Finding, Path, Severity, Words
+from flowcraft.linting.loops import loop_mistakes
 from flowcraft.linting.names import unknown_names
 from flowcraft.linting.reach import dead_ends
 
@@ -80,10 +82,7 @@ def _duplicates(blueprint: Blueprint) -> Iterator[Finding]:
 
 def _kinds(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[Finding]:
     for node in blueprint.nodes:
-        if node.uses in UNSUPPORTED_USES:
-            message = f"node {node.id} is a {node.uses!r}, which this version does not run"
-            yield Finding("UNSUPPORTED_NODE_KIND", message, node.id)
-        elif node.uses == "sleep":
+        if node.uses == "sleep":
             try:
                 duration_s(node.params.get("duration"))
             except ValueError as error:
@@ -138,20 +137,14 @@ def _shape(blueprint: Blueprint, analysis: BlueprintAnalysis) -> Iterator[Findin
     if not blueprint.nodes:
         yield Finding("NO_NODES", "it has no nodes; add one")
         return
-    reached = reachable(blueprint, analysis.start_node_ids)
-    entry_points = blueprint.metadata.get("cycleEntryPoints") or ()
-    closed: set[str] = set()
-    for cycle in analysis.cycles:
-        way = " -> ".join(cycle if len(cycle) <= 12 else (*cycle[:6], "…", *cycle[-5:]))
-        yield Finding("UNSUPPORTED_CYCLE", f"{way} is a cycle, which this version does not run", cycle[0])
-        if reached.isdisjoint(cycle):
-            closed.update(cycle)
-            if not any(node_id in entry_points for node_id in cycle):
-                message = f"no way leads into the cycle {way}; add an edge from a start node"
-                yield Finding("CYCLE_WITHOUT_ENTRY", message, cycle[0])
+    yield from loop_mistakes(blueprint, cyclic=not analysis.is_dag)
+    reached = reachable(blueprint, [*analysis.start_node_ids, *entry_points(blueprint.metadata)])
+    closed = {node_id for cycle in analysis.cycles if reached.isdisjoint(cycle) for node_id in cycle}
+    if closed:  # that it has no entry is told; what is behind it need not be
+        reached |= reachable(blueprint, closed)
     spare = fallback_only_ids(blueprint)
     for node in blueprint.nodes:
-        if node.id not in reached and node.id not in closed and node.id not in spare:
+        if node.id not in reached and node.id not in spare:
             yield Finding("ORPHAN_NODE", f"no way leads from a start node to node {node.id}", node.id)
 
 

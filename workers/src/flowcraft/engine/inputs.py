@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from flowcraft.definitions import NodeDefinition
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import sources_of
 from flowcraft.records import NodeRecord
+
+LOOP_CONTROLLER: Final = "loop-controller"
 
 
 class Evaluator(Protocol):
@@ -73,7 +75,7 @@ def needs(plan: Plan, key: str, evaluator: Evaluator) -> Needs:
 
 def controller_condition(definition: NodeDefinition) -> str | None:
     """The condition of a ``loop-controller``: whether its loop goes on."""
-    if definition.uses != "loop-controller":
+    if definition.uses != LOOP_CONTROLLER:
         return None
     condition = definition.params.get("condition")
     return condition if isinstance(condition, str) and condition else None

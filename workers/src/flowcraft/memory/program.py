@@ -9,7 +9,7 @@ from typing import Any, Final
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.choice import choose_edges
-from flowcraft.engine.inputs import Evaluator, Facts, Needs, needs
+from flowcraft.engine.inputs import LOOP_CONTROLLER, Evaluator, Facts, Needs, needs
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan, PlannedNode
@@ -136,7 +136,12 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         fallback = _fallback(plan.blueprint, node, registry)
     edges = [plan.edges[position] for position in node.outgoing]
     decides = any(edge.condition or edge.transform for edge in edges)
-    reads = decides or definition.inputs is not None or bool(sources_of(definition))
+    reads = (
+        decides
+        or definition.inputs is not None
+        or definition.uses == LOOP_CONTROLLER
+        or bool(sources_of(definition))
+    )
     plain = None
     if not decides:
         plain, _ = choose_edges(plan, node.id, NodeResult(), Facts({}, {}, None), evaluator)

@@ -21,8 +21,8 @@ from flowcraft.distributed.families import child_run_id
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.durations import duration_s
 from flowcraft.engine.children import is_children_join, seq_after
-from flowcraft.engine.choice import choose_edges
-from flowcraft.engine.inputs import Evaluator, Facts, node_input
+from flowcraft.engine.choice import choose_edges, loop_result, too_many_rounds
+from flowcraft.engine.inputs import LOOP_CONTROLLER, Evaluator, Facts, Needs, controller_condition, node_input
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import (
     GATHER,
@@ -33,7 +33,7 @@ from flowcraft.engine.making import (
     scatter_result,
     scattered,
 )
-from flowcraft.engine.resolution import Join, JoinStates, Wave, join_state, skip_path
+from flowcraft.engine.resolution import Join, JoinStates, Wave, fired, join_state
 from flowcraft.engine.subflows import UnableError, asked_by
 from flowcraft.errors import BlueprintError, EvaluationError, FatalError, InputError, OutputError
 from flowcraft.executor import (
@@ -51,6 +51,7 @@ from flowcraft.failures import ErrorDetail
 from flowcraft.implementation import retry_policy
 from flowcraft.memory.children import Owners, gather
 from flowcraft.memory.control import RunControl
+from flowcraft.memory.looping import Marks
 from flowcraft.memory.program import Code, Program, Step
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.subflows import Asked, Subflows, input_of, output_of, why_failed, writes_of
@@ -144,6 +145,7 @@ class MemoryRun:
         self._decisions: Mapping[str, Decision] = {}
         self._nested: Mapping[str, Mapping[str, Decision]] = {}
         self._owners = Owners(program)
+        self.marks = Marks(program.plan, self.records)
         self._ready: deque[str] = deque()
         self._stopped = asyncio.Event()
         self._lanes = 0
@@ -156,7 +158,7 @@ class MemoryRun:
 
     async def go(self) -> None:
         """Begin."""
-        self._ready.extend(self._plan.start)
+        self._ready.extend(self._plan.start_keys())
         await self._carry_on()
 
     async def go_on(
@@ -178,9 +180,12 @@ class MemoryRun:
         for wave in filter(None, begun):
             self._route(wave)
         for record in records.values():
+            if record.resolved:
+                self.marks.learn(record.key, record.taken)
+        for record in records.values():
             if record.status == "completed":
                 self._route(self._owners.follow(record.key, record.taken))
-        self._ready.extend(key for key in self._plan.start if key not in self.records)
+        self._ready.extend(key for key in self._plan.start_keys() if key not in self.records)
         self._ready.extend(key for key in decisions if key not in self._ready)
         self._ready.extend(
             record.key for record in records.values() if record.kind == "run" and not record.resolved
@@ -340,6 +345,8 @@ class MemoryRun:
             self._scatter(key, step, started)
         elif step.planned.definition.uses == GATHER:
             self._gather(key, step, started)
+        elif step.planned.definition.uses == LOOP_CONTROLLER:
+            self._turn_loop(key, step, started)
         elif step.planned.definition.uses == "webhook":
             self._await(replace(self._record(key, step, started), kind="webhook"))
         else:
@@ -380,7 +387,7 @@ class MemoryRun:
         around, definition = self._surround.subflows, step.planned.definition
         assert around is not None  # noqa: S101  the runner gives it to every run
         subflow, blueprint = asked_by(definition, around.above, around.find)
-        value = input_of(subflow, self._input_of(key, step), self._plan, self._facts_of(step))
+        value = input_of(subflow, self._input_of(key, step), self._plan, self._facts_of(key, step))
         asked = Asked(child_run_id(self._run_id, key, attempt), blueprint, value, around.above + 1)
         asked = replace(asked, timeout_s=definition.config.timeout_s, decisions=self._nested.get(key, {}))
         before = self.subflows.get(key)
@@ -429,8 +436,17 @@ class MemoryRun:
         else:
             self._own(self._record(key, step, started), made, 1)
 
+    def _turn_loop(self, key: str, step: Step, started: str) -> None:
+        condition, value = controller_condition(step.planned.definition), self._input_of(key, step)
+        try:
+            result = loop_result(key, condition, value, self._facts_of(key, step), self._surround.evaluator)
+        except EvaluationError as error:
+            self._failed(key, step, ErrorDetail.of(error), 1, started)
+            return
+        self._completed(key, step, result, {}, attempts=1, started=started)
+
     def _gather(self, key: str, step: Step, started: str) -> None:
-        found = gather(self._plan, key, self._facts_of(step), self.records)
+        found = gather(self._plan, key, self._facts_of(key, step), self.records)
         output_key = step.planned.definition.params.get("outputKey")
         writes = {output_key: found} if isinstance(output_key, str) and output_key else {}
         self._completed(key, step, NodeResult(found), writes, attempts=1, started=started)
@@ -484,7 +500,7 @@ class MemoryRun:
         owned = self._owners.owned(key)
         if owned is not None:
             return owned.input(self._plan, key, self._owners.facts(owned, key, self._facts))
-        return node_input(self._plan, key, self._facts_of(step))
+        return node_input(self._plan, key, self._facts_of(key, step))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
         return Work(code.implementation, partial(self._node_context, key, code, value), code.policy)
@@ -507,9 +523,11 @@ class MemoryRun:
             return self.context[name]
         return self._input.get(name, MISSING) if isinstance(self._input, Mapping) else MISSING
 
-    def _facts_of(self, step: Step) -> Facts:
+    def _facts_of(self, key: str, step: Step) -> Facts:
         """What the node may see: where it names facts, those alone, as a worker would load them."""
         wanted = step.needs
+        if self._plan.loops:
+            return self._facts_in_loops(key, wanted)
         if wanted is None:
             return self._facts
         records, context = self.records, self.context
@@ -518,6 +536,16 @@ class MemoryRun:
             {name: context[name] for name in wanted.context if name in context},
             self._input,
         )
+
+    def _facts_in_loops(self, key: str, wanted: Needs | None) -> Facts:
+        seen = self.marks.seen(key, wanted.named if wanted is not None else ())
+        behind = {record.node: record for record in seen.edges.values()}
+        context = {
+            name: self.context[name]
+            for name in (wanted.context if wanted is not None else ())
+            if name in self.context
+        }
+        return Facts({**behind, **seen.records}, context, self._input, seen.edges)
 
     # ---- records, and what follows from them ----
 
@@ -539,6 +567,8 @@ class MemoryRun:
             return seq_after(own)
         if owned is not None:
             return owned.seq
+        if self._plan.loops:
+            return 1 + max((record.seq for record in self.marks.seen(key).edges.values()), default=0)
         records, highest = self.records, 0
         for source in step.sources:
             if source in records:
@@ -569,7 +599,7 @@ class MemoryRun:
             return
         taken, values = step.plain, _NONE
         if taken is None or (result.action is not None and step.planned.outgoing):
-            facts = self._facts_of(step)
+            facts = self._facts_of(key, step)
             if writes and step.needs is not None:
                 facts = replace(facts, context=_overlaid(facts.context, writes))
             try:
@@ -577,6 +607,9 @@ class MemoryRun:
             except EvaluationError as error:
                 self._failed(key, step, ErrorDetail.of(error), attempts, started)
                 return
+        if step.planned.scope and (reason := too_many_rounds(self._plan, key, taken)) is not None:
+            self._failed(key, step, ErrorDetail("LoopWithoutEnd", reason), attempts, started)
+            return
         self._write(key, writes)
         own = self.records.get(key)
         decision = self._decisions.get(key) if self._decisions else None
@@ -598,6 +631,8 @@ class MemoryRun:
         )
         if self._telemetry is not None:
             self._telemetry.recorded(self._plan, record, writes)
+        if step.planned.scope:
+            self.marks.learn(key, taken)
         if not self._stopped.is_set():
             self._route(self._owners.follow(key, taken))
 
@@ -668,17 +703,14 @@ class MemoryRun:
                 state = self._arrive(join)
                 if state is Join.OPEN:
                     continue
-                if not join.node:
+                if join.round:
+                    waves.append(self.marks.round_over(join, turned=state is Join.READY))
+                elif not join.node:
                     self.ended = True
-                elif state is Join.READY:
-                    if is_children_join(join.join):
-                        self._wake(join.node)
-                    else:
-                        self._queue(join.node)
+                elif is_children_join(join.join):
+                    self._wake(join.node)
                 else:
-                    keys, behind = skip_path(self._plan, join.node)
-                    self._skip(keys)
-                    waves.append(behind)
+                    waves.append(fired(self._plan, join, ready=state is Join.READY))
 
     def _queue(self, key: str) -> None:
         if key not in self.records:
@@ -695,6 +727,7 @@ class MemoryRun:
                 self.records[key] = NodeRecord(
                     key, NodeKey.parse(key).node, "skipped", finished_at=self._now()
                 )
+                self.marks.learn(key, ())
                 if self._telemetry is not None:
                     self._telemetry.skipped((key,))
 

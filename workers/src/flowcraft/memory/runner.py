@@ -328,7 +328,8 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         raise FlowcraftError(f"run {run_id} can neither move nor end: a defect of the engine")
     output = None
     if status == "completed":
-        known = ((key, records.get(key)) for key in program.terminal)
+        latest = run.marks.latest(program.terminal)
+        known = ((key, latest.get(key)) for key in program.terminal)
         output = {key: found.output for key, found in known if found and found.status == "completed"}
     errors = tuple(failure(record) for record in failed)
     return RunResult(
