@@ -301,7 +301,7 @@ def program(seed: int, *, depth: int = 4, max_nodes: int = 40) -> Program:
         root = Sequence([Task(), _piece(rng, depth, [], parallel=0), Task(spur=rng.random() < 0.3)])
         drawing = Drawing()
         root.draw(drawing, [])
-        if len(drawing.nodes) <= max_nodes:
+        if len(drawing.nodes) <= max_nodes and not _leaves_and_turns(root):
             break
     plan = Plan.of(Blueprint("program", tuple(drawing.nodes), tuple(drawing.edges)))
     return Program(root, plan, dict(_choosers(root)), seed)
@@ -339,6 +339,18 @@ def _piece(  # noqa: PLR0911  one for each kind
         any_head=rng.random() < 0.4,
         any_after=rng.random() < 0.4,
     )
+
+
+def _leaves_and_turns(root: Piece) -> bool:
+    """Whether one branch may leave a loop within a loop while another turns the outer one.
+
+    What comes after the outer loop is then reached in a round after which it goes on, and belongs to it: so
+    says the graph, though the structure does not.
+    """
+    pieces = _all(root)
+    beside = [piece for piece in pieces if isinstance(piece, Branches) and not piece.choice]
+    leaves = any(isinstance(inside, Leave) for branches in beside for inside in _all(branches))
+    return leaves and any(isinstance(piece, Again) and piece.depth for piece in pieces)
 
 
 def _all(piece: Piece | None) -> list[Piece]:
