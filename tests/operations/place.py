@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
@@ -115,8 +115,10 @@ class Place:
     def reconciler(self) -> Reconciler:
         return Reconciler(self.client, "reconciler", stalled_threshold_s=0.0)
 
-    async def worker(self, code: Code, *blueprints: Blueprint, uses: str = "step", **settings: Any) -> Worker:
-        """A worker that polls."""
+    async def worker(
+        self, code: Code, *blueprints: Blueprint, uses: Sequence[str] = ("step",), **settings: Any
+    ) -> Worker:
+        """A worker that polls; ``uses`` names what it implements."""
         quick = {"idle_min_s": 0.005, "idle_warm_s": 0.05, "unknown_delay_s": 0.05, "drain_s": 0.0}
         client = self.client
         services = Services(
@@ -127,7 +129,7 @@ class Place:
             client.clock,
             random.Random(),  # noqa: S311  jitter
             ExpressionEvaluator(),
-            RuntimeOptions(BlueprintCatalog(blueprints), Registry({uses: code.step}), {}),
+            RuntimeOptions(BlueprintCatalog(blueprints), Registry(dict.fromkeys(uses, code.step)), {}),
             f"worker-{random.getrandbits(32):x}",
             settings=WorkerSettings(**{**quick, **settings}),
         )

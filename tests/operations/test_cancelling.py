@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from tests.operations.place import Code, Place, flow
 
@@ -11,7 +12,7 @@ SOON_S = 2.0
 """What a person who cancels a run is promised."""
 
 
-async def held(place: Place, code: Code, **settings: float) -> str:
+async def held(place: Place, code: Code, **settings: Any) -> str:
     """A run whose first node runs, and goes on running."""
     code.held["a"] = asyncio.Event()
     await place.worker(code, flow("a>b"), **settings)

@@ -294,6 +294,15 @@ def blocked(header: HeaderDocument, reason: str, message: str, now: datetime) ->
     return cast("HeaderDocument", document)
 
 
+def unblocked(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
+    """The header of a run that a worker takes after all; None if nothing says that none does."""
+    if is_terminal(header) or "reason" not in header:
+        return None
+    document = _changed(header, now)
+    _unblock(document)
+    return cast("HeaderDocument", document)
+
+
 def touched(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     """The header with only its ``lastUpdated`` moved."""
     return None if is_terminal(header) else cast("HeaderDocument", _changed(header, now))

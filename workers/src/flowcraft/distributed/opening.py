@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from flowcraft.blueprint import Blueprint
@@ -17,11 +17,13 @@ from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.takeover import take_over
+from flowcraft.distributed.times import parse_time
 from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import BlueprintError
 from flowcraft.ports import Stored
 from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
+from flowcraft_api.wire import HeaderDocument
 
 
 class Refusal(Enum):
@@ -90,6 +92,8 @@ class Opener:
             return await self._block(stored, lacking=self._lacking(plan.blueprint))
         if is_copying(stored.document):
             stored = await take_over(self.services, stored)
+        if "reason" in stored.document:
+            stored = await self._unblock(stored)
         return self._remember(stored, plan, known)
 
     def _remember(self, stored: Stored, plan: Plan, known: Run | None = None) -> Run:
@@ -174,8 +178,31 @@ class Opener:
         wanted = (name for node in blueprint.nodes for name in code_of(node))
         return list(dict.fromkeys(name for name in wanted if not implements(name)))
 
+    def _worked_on(self, header: HeaderDocument) -> bool:
+        """Whether other workers have moved the run lately: those of a newer app, while it is rolled out."""
+        if not headers.is_pinned(header) or headers.is_untouched(header):
+            return False
+        last = parse_time(header.get("lastUpdated"))
+        lately = timedelta(seconds=2 * self.services.settings.touch_interval_s)
+        return last is not None and self.services.clock.now() - last < lately
+
+    async def _unblock(self, stored: Stored) -> Stored:
+        """Take back what a worker said that does not know the blueprint."""
+        document = headers.unblocked(stored.document, self.services.clock.now())
+        if document is None:
+            return stored
+        try:
+            stored = await self.services.facts.replace_header(stored, document)
+        except PreconditionFailedError:
+            self.runs.changed(stored.document["runId"])
+        else:
+            await hint(self.services, stored.document["runId"])
+        return stored
+
     async def _block(self, stored: Stored, blueprint_id: str = "", lacking: Sequence[str] = ()) -> Refusal:
         header = stored.document
+        if self._worked_on(header):
+            return Refusal.UNKNOWN
         name = header.get("blueprintId") or blueprint_id
         version = header.get("blueprintVersion")
         shown = f"{name} version {version}" if version else f"{name}"
