@@ -13,10 +13,11 @@ import orjson
 from tests.chaos.drive import Run
 from tests.chaos.programs import KINDS, VARIANTS, app
 
-from flowcraft.blueprint import Blueprint
+from flowcraft import FlowRuntime
+from flowcraft.distributed import header as headers
 from flowcraft.distributed.client import Client
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import MemoryRunner, RunOptions
+from flowcraft.ports import HeaderQuery
 from flowcraft.records import NodeRecord
 
 Expected = Mapping[tuple[str, int], RunResult]
@@ -74,15 +75,14 @@ class Findings:
 
 async def oracle() -> Expected:
     """The outcome of every kind and variant, run in memory."""
-    runner = MemoryRunner(app.options.registry, app.options.dependencies)
+    runtime = FlowRuntime(blueprints=list(app.blueprints.values()), registry=app.registry)
 
     async def outcome(name: str, variant: int) -> tuple[tuple[str, int], RunResult]:
         run = Run(name, variant)
-        blueprint = Blueprint.from_dict(run.kind.blueprint)
-        result = await runner.run(blueprint, {"variant": variant}, RunOptions())
+        result = await runtime.run(run.kind.blueprint["id"], {"variant": variant})
         while result.status == "awaiting":
             given = {key: Decision(**run.decision(key)) for key in result.awaiting}
-            result = await runner.resume(result, given, RunOptions())
+            result = await runtime.resume(result, given)
         return (name, variant), result
 
     each = [outcome(name, variant) for name in KINDS for variant in range(VARIANTS)]
@@ -103,6 +103,17 @@ class Audit:
         self._expected = expected
         self._context_of = context_of
         self.findings = Findings()
+
+    async def open_runs(self, queue: str, within_s: float) -> None:
+        """Wait until no run of the queue is active any more, those within runs included."""
+        active: list[str] = []
+        for _ in range(int(within_s / 0.5)):
+            query = HeaderQuery(queue=queue, statuses=headers.ACTIVE)
+            active = [stored.document["runId"] async for page in self._client.list(query) for stored in page]
+            if not active:
+                return
+            await asyncio.sleep(0.5)
+        self.findings.lost += [f"run {run_id} is still active" for run_id in active]
 
     async def runs(self, runs: Sequence[Run]) -> None:
         """Audit every run."""

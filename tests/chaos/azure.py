@@ -56,6 +56,7 @@ async def chaos(
         expected = await oracle()
         await through(drive, storm, say)
         audit = Audit(_client(clear), expected, _contexts(settings, stack))
+        await audit.open_runs(QUEUE, within_s=30.0)
         await _leftovers(audit.findings, clear, servers)
         await drive.close()
         await audit.runs(drive.accepted)

@@ -113,6 +113,7 @@ async def chaos(
         expected = await oracle()
         await through(drive, storm, say)
         audit = Audit(drive.clear, expected, _contexts(view))
+        await audit.open_runs(QUEUE, within_s=30.0)
         await _leftovers(audit.findings, view, file)
         await drive.close()
         await audit.runs(drive.accepted)

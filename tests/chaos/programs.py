@@ -34,13 +34,14 @@ class Kind:
         decisions: By waiting node: the action of each variant's decision.
         cancelled: Somebody cancels it while it runs.
         weight: How often it is drawn.
-        since: Blueprints that it needs beside its own.
+        also: Blueprints that it needs beside its own.
     """
 
     blueprint: dict[str, Any]
     decisions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cancelled: bool = False
     weight: int = 2
+    also: tuple[dict[str, Any], ...] = ()
 
 
 def _tell(ctx: NodeContext) -> None:
@@ -233,6 +234,26 @@ KINDS: Final[dict[str, Kind]] = {
         weight=3,
     ),
     "made nodes": Kind(blueprint("made-nodes", "a>m m>z", m={"uses": "maker"})),
+    "subflow": Kind(
+        blueprint(
+            "subflow",
+            "a>s a>b s>c b>c",
+            s={"uses": "subflow", "params": {"blueprintId": "inner", "inputs": {"variant": "variant"}}},
+        ),
+        also=(blueprint("inner", "x>y x>z y>v z>v", y={"params": {"takes_s": 0.5}}),),
+        weight=3,
+    ),
+    "failing subflow": Kind(
+        blueprint("failing-subflow", "a>s s>b", s={"uses": "subflow", "params": {"blueprintId": "broken"}}),
+        also=(blueprint("broken", "x>y", y={"params": {"fails": 9}}),),
+        weight=1,
+    ),
+    "cancelled subflow": Kind(
+        blueprint("cancelled-subflow", "a>s s>b", s={"uses": "subflow", "params": {"blueprintId": "long"}}),
+        also=(blueprint("long", "x>y y>z", **_steps("xyz", takes_s=0.7)),),
+        cancelled=True,
+        weight=1,
+    ),
     "webhook": Kind(
         blueprint("webhook", "a>w w>b:yes w>c:no", w={"uses": "webhook"}), decisions={"w": ["yes", "no"]}
     ),
@@ -247,4 +268,5 @@ KINDS: Final[dict[str, Kind]] = {
 """By name; a kind that is added here is run, started, decided and audited without further ado."""
 
 for _kind in KINDS.values():
-    app.add_blueprint(_kind.blueprint)
+    for _blueprint in (_kind.blueprint, *_kind.also):
+        app.add_blueprint(_blueprint)
