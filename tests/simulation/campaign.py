@@ -93,10 +93,10 @@ def schedule(number: int) -> tuple[int, Plan]:
     """Seed and plan of one schedule; a single or double fault costs a simulation without any."""
     calm = number - number % BLOCK
     calls = simulate(calm).calls if mode_of(number) in ("single", "pair") else 0
-    return _planned(number, calls)
+    return planned(number, calls)
 
 
-def _planned(number: int, calls: int) -> tuple[int, Plan]:
+def planned(number: int, calls: int) -> tuple[int, Plan]:
     mode, calm = mode_of(number), number - number % BLOCK
     rng = random.Random(f"schedule {number}")  # noqa: S311
     if mode == "lag":
@@ -120,7 +120,7 @@ def run_block(first: int, last: int) -> Tally:
     for number in range(first, last):
         if number == first and mode_of(number) != "calm":
             calls = simulate(number - number % BLOCK).calls
-        seed, plan = _planned(number, calls)
+        seed, plan = planned(number, calls)
         result = simulate(seed, plan)
         if mode_of(number) == "calm":
             calls = result.calls

@@ -18,8 +18,10 @@ TRIES: Final = 400
 class Shrinker:
     """Leaves out of a failing simulation what it fails without."""
 
-    def __init__(self, seed: int, plan: Plan) -> None:
+    def __init__(self, seed: int, plan: Plan, tries: int = TRIES) -> None:
+        """Args: seed and plan of the simulation, and how many simulations this may cost."""
         self.tries = 0
+        self._most = tries
         self.without: list[str] = []
         self._seed = seed
         self._story = draw(seed)
@@ -34,9 +36,9 @@ class Shrinker:
             if self._attempt(self.best.plan, less):
                 self._story = less
                 self.without.append(name)
-        for less in ("lag_s", "skew_s", "storm_s"):
-            if getattr(self.best.plan, less):
-                self._attempt(replace(self.best.plan, **{less: 0.0}), self._story)
+        self._attempt(replace(self.best.plan, lag_s=0.0), self._story)
+        self._attempt(replace(self.best.plan, skew_s=0.0), self._story)
+        self._attempt(replace(self.best.plan, storm_s=0.0), self._story)
         fewest(self.best.plan.single, lambda part: self._attempt(self._with(part), self._story))
         return self.best
 
@@ -62,7 +64,7 @@ class Shrinker:
         return simulate(self._seed, plan, story)
 
     def _attempt(self, plan: Plan, story: Story) -> bool:
-        if self.tries >= TRIES:
+        if self.tries >= self._most:
             return False
         result = self._run(plan, story)
         if result.violations:

@@ -1,0 +1,7 @@
+"""All planted bugs; importing this module fills ``BUGS``."""
+
+from __future__ import annotations
+
+from tests.simulation.planted import custody, recording, steering
+
+__all__ = ["custody", "recording", "steering"]

@@ -1,0 +1,71 @@
+"""What planting a bug replaces, and how it is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest import mock
+
+
+class Patches:
+    """Replaces attributes of the product's classes and modules until it is left."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def put(self, owner: Any, name: str, value: Any) -> None:
+        """Replace an attribute; one that does not exist is an error: the product has changed."""
+        self._stack.enter_context(mock.patch.object(owner, name, value))
+
+    def wrap(self, owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+        """Replace a function or method by what ``around`` makes of the original."""
+        self.put(owner, name, around(getattr(owner, name)))
+
+    def afterwards(self, call: Callable[[], Any]) -> None:
+        """Do something when the bug is taken out again."""
+        self._stack.callback(call)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A rule that is left out.
+
+    Attributes:
+        name: Short name.
+        instead: What the code does instead, in words.
+        rule: The rule of the execution model that says otherwise.
+        marked: The rule was found by the model check (``[m]``).
+        plant: Puts it into the product.
+        only: Faults that it is looked for with, one at a time; empty is a campaign's mixture.
+    """
+
+    name: str
+    instead: str
+    rule: str
+    marked: bool
+    plant: Callable[[Patches], None]
+    only: tuple[str, ...] = ()
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The product has this bug meanwhile."""
+        with ExitStack() as stack:
+            self.plant(Patches(stack))
+            yield
+
+
+BUGS: Final[dict[str, Bug]] = {}
+
+
+def bug(
+    name: str, *, instead: str, rule: str, marked: bool = False, only: tuple[str, ...] = ()
+) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
+    """Register what plants a bug."""
+
+    def register(plant: Callable[[Patches], None]) -> Callable[[Patches], None]:
+        BUGS[name] = Bug(name, instead, rule, marked, plant, only)
+        return plant
+
+    return register

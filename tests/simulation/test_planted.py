@@ -1,0 +1,62 @@
+"""The simulation finds what it is there to find: bugs planted one at a time, each a rule left out.
+
+Here are those that little suffices for; ``python -m tests.simulation.planted`` hunts all of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.simulation.campaign import FIRST, run_block, schedule
+from tests.simulation.faults import At, Plan
+from tests.simulation.planted.hunt import hunt
+from tests.simulation.planted.patches import BUGS
+from tests.simulation.shrinking import Shrinker, fewest
+from tests.simulation.simulation import simulate
+
+QUICK = (
+    "context in a write of its own",
+    "context without proof",
+    "delete before commit",
+    "only the message is renewed",
+    "poison without claim",
+    "records are overwritten",
+    "starts are repeated",
+    "the end is forced",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_planted_bug_is_found(name: str) -> None:
+    assert hunt(BUGS[name], most=120).schedules is not None
+
+
+def test_a_schedule_of_a_campaign_is_the_same_alone() -> None:
+    seed, plan = schedule(FIRST + 7)
+    tally = run_block(FIRST + 7, FIRST + 8)
+    assert tally.schedules.total() == 1
+    assert tally.calls == simulate(seed, plan).all_calls
+
+
+def test_a_failing_simulation_shrinks_to_the_faults_it_needs() -> None:
+    bug = BUGS["delete before commit"]
+    with bug.planted():
+        found = next(
+            number for number in range(FIRST + 5, FIRST + 500, 10) if simulate(*schedule(number)).violations
+        )
+        whole = simulate(*schedule(found))
+        shrunk = Shrinker(*schedule(found), tries=40).shrink()
+    assert shrunk.violations
+    assert len(shrunk.struck) <= len(whole.struck)
+    assert not simulate(shrunk.seed, shrunk.plan, shrunk.story).violations
+
+
+def test_a_plan_is_read_as_it_is_written() -> None:
+    plan = Plan((At(3, "claim lost"), At(9, "crash before")), lag_s=0.25, storm_s=60.0, repairs=True)
+    assert Plan.parsed(plan.text) == plan
+    assert Plan.parsed(Plan().text) == Plan()
+    with pytest.raises(ValueError, match="unknown in a plan: rain"):
+        Plan.parsed("rain=3")
+
+
+def test_the_fewest_faults_are_those_that_fail_together() -> None:
+    assert list(fewest(range(20), lambda part: {3, 17} <= set(part))) == [3, 17]
