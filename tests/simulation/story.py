@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -67,6 +68,7 @@ class Story:
         strangers: How many workers of the queue do not know the blueprint.
         indecision: Every decision is made twice, and then otherwise.
         late_s: How long there is no worker at first.
+        families: By the key of each owner of children: theirs.
     """
 
     name: str
@@ -82,12 +84,14 @@ class Story:
     strangers: int = 0
     indecision: bool = False
     late_s: float = 0.0
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def widest(self) -> int:
         """The most edges that enter one join, the end included."""
         plan = Plan.of(self.blueprint)
-        return max(len(plan.end_sources), *(len(node.incoming) for node in plan.nodes.values()))
+        joins = [len(node.incoming) for node in plan.nodes.values()]
+        return max(len(plan.end_sources), *joins, *map(len, self.families.values()))
 
     @property
     def status(self) -> str:

@@ -10,6 +10,7 @@ from tests.simulation.ports.facts import Version
 from tests.simulation.world import RUN, World
 
 from flowcraft.distributed.message import Message
+from flowcraft.engine.children import owner_of
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import Join, join_state
 from flowcraft.records import NodeRecord
@@ -67,7 +68,7 @@ def _waiting(world: World) -> set[str]:
 
 def violations(world: World) -> list[str]:
     """Everything that is not as it must be; empty if all is well."""
-    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _leftovers]
+    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _families, _leftovers]
     if not world.plan.storm_s:
         checks += [_poison]
     if _harmless(world):
@@ -109,7 +110,11 @@ def _end(world: World) -> Iterator[str]:
 
 def _listing(world: World) -> Iterator[str]:
     """The header lists what waits: exactly, unless a crash or a race left it so and nobody reconciles."""
-    waiting = {record.key for record in final_records(world).values() if not record.resolved}
+    waiting = {
+        record.key
+        for record in final_records(world).values()
+        if not record.resolved and record.kind != "children"  # whoever waits for children is not listed
+    }
     listed = {entry["nodeKey"] for entry in final_header(world).get("awaiting", [])}  # type: ignore[attr-defined]
     exact = world.plan.calm or world.reconciled
     if not waiting or (exact and waiting != listed):
@@ -215,6 +220,8 @@ def _order(world: World) -> Iterator[str]:
     plan, run = Plan.of(world.story.blueprint), world.facts.partition(RUN)
     resolved = {name[2:]: versions[-1] for name, versions in run.items.items() if name.startswith("n:")}
     for key, last in resolved.items():
+        if owner_of(key) is not None:
+            continue
         first, node = run.items[f"n:{key}"][0].number, plan.nodes[key]
         skipped = last.value["status"] == "skipped"
         states = {
@@ -231,10 +238,38 @@ def _order(world: World) -> Iterator[str]:
             yield f"node {key} was {last.value['status']} while its edges were {state.value}: {states}"
 
 
+def _families(world: World) -> Iterator[str]:
+    """Children come after their owner's first record and before its last, in lanes; none is lost."""
+    run = world.facts.partition(RUN)
+    written = {name[2:]: versions for name, versions in run.items.items() if name.startswith("n:")}
+    for owner, keys in world.story.families.items():
+        if owner not in written:
+            if found := [key for key in keys if key in written]:
+                yield f"children {found} have records and {owner} has none"
+            continue
+        first, last = written[owner][0], written[owner][-1]
+        lanes = first.value["children"]["lanes"] if "children" in first.value else 0
+        for place, key in enumerate(keys):
+            before = keys[place - lanes] if place >= lanes else None
+            if key not in written:
+                if last.value["status"] == "completed":
+                    yield f"{owner} completed without a record of its child {key}"
+                continue
+            began, ended = written[key][0], written[key][-1]
+            if began.number <= first.number:
+                yield f"child {key} was recorded before {owner} made it"
+            if last.value["status"] == "completed" and ended.number >= last.number:
+                yield f"{owner} completed before its child {key}"
+            if before is not None and (before not in written or written[before][-1].number >= began.number):
+                yield f"child {key} was recorded before {before}, whose lane it shares"
+
+
 def _inputs(world: World) -> Iterator[str]:
     """What a node was given is what the nodes before it gave, as it is recorded."""
     plan, records = Plan.of(world.story.blueprint), final_records(world)
     for began in world.began:
+        if owner_of(began.key) is not None:
+            continue
         node = plan.nodes[began.key]
         if node.definition.inputs is not None or not node.incoming:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -445,6 +445,7 @@ def _app(process: Process, story: Story | None) -> App:
     app = App("simulation", dependencies={"process": process})
     if story is not None:
         app.node("work")(_work_node)
+        app.node("item")(_item_node)
         app.node("spare")(_spare_node)
         app.add_blueprint(story.blueprint)
     return app
@@ -460,8 +461,17 @@ async def _spare_node(ctx: NodeContext) -> NodeResult:
 
 async def _work_node(ctx: NodeContext) -> NodeResult:
     """What every node of a story does, as its parameters say."""
+    return await _work(ctx, ctx.params)
+
+
+async def _item_node(ctx: NodeContext) -> NodeResult:
+    """What every item of a batch does, as it says itself."""
+    return await _work(ctx, ctx.input)
+
+
+async def _work(ctx: NodeContext, params: Mapping[str, Any]) -> NodeResult:
     process: Process = ctx.dependencies["process"]
-    world, params = process.world, ctx.params
+    world = process.world
     number = len(world.began) + 1
     world.began.append(Began(world.now, ctx.node_key, ctx.attempt, ctx.input))
     world.history.add(process.name, f"executes {ctx.node_key}, attempt {ctx.attempt}, input {ctx.input}")
@@ -479,4 +489,6 @@ async def _work_node(ctx: NodeContext) -> NodeResult:
         output = f"{ctx.node_key}?{number}"
     await ctx.context.set(f"k_{ctx.node_key}", output)
     await ctx.context.set("last", output)
-    return NodeResult(output, params.get("action"))
+    return NodeResult(
+        params.get("gives", output), params.get("action"), dynamic_nodes=params.get("makes", ())
+    )

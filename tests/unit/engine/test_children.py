@@ -248,3 +248,15 @@ def test_a_node_without_code_is_not_made() -> None:
     result = NodeResult(dynamic_nodes=(NodeDefinition("a", "nowhere"),))
     with pytest.raises(OutputError, match="dynamic node a uses 'nowhere', which is not registered"):
         made_by("make", result, lambda uses: uses == "x")
+
+
+@given(children(), st.data())
+def test_an_owner_that_signals_again_makes_up_for_every_arrival(
+    family: Children, data: st.DataObject
+) -> None:
+    done = {key: completed(key) for key in family.keys() if data.draw(st.booleans())}  # noqa: SIM118
+    ready = derive({family.owner: owner(family), **done}).ready
+    wave = family.recover(done, ready)
+    states = {name: taken for join in wave.joins for name, taken in join.states.items()}
+    assert (wave.ready, states) == (ready, family.arrived(done))
+    assert all(join.edge not in states for join in wave.joins)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
-from flowcraft.distributed.message import Message, poison_body
+from flowcraft.distributed.message import Message, claim_name, poison_body
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso
 from flowcraft.ports import Claim, ClaimRequest, Delivery, Discharge
@@ -69,51 +69,45 @@ class Custody:
         """Deliveries that no give-back and no alarm explains, this one included."""
         return self.delivery.delivery_count - (self.message.base if self.message else 0)
 
-    def move_on(self, passed: str | None, key: str, session: str, *, woken: bool = False) -> None:
+    def move_on(self, passed: str, key: str, session: str, *, woken: bool = False) -> None:
         """From here on the message stands for ``key``: all that follows from ``passed`` is signalled.
 
-        Without ``passed``, the key left was released: its turn is not over. A key that is ``woken`` has an
-        awaiting record, which a later delivery has to see.
+        A key that is ``woken`` has awaited its children.
         """
-        if passed is not None:
-            if passed in self.ledger.held:
-                self.ledger.held.remove(passed)
-            self.ledger.passed.append(passed)
+        name = claim_name(passed, woken=self.woken)
+        if name in self.ledger.held:
+            self.ledger.held.remove(name)
+        self.ledger.passed.append(name)
         if self.message is not None:
             # Deliveries before this one were for keys that are passed: they say nothing against this key.
             base = self.delivery.delivery_count - 1
-            self.message = replace(self.message.at(key, session), base=base, alarm=woken)
+            self.message = replace(self.message.at(key, session), base=base, woken=woken)
 
     @property
     def woken(self) -> bool:
-        """Whether the node key reached has an awaiting record."""
-        return self.message is not None and self.message.alarm
+        """Whether the node key reached has awaited its children."""
+        return self.message is not None and self.message.woken
 
     # ---- claims ----
 
-    async def claim(self, key: str, *, activity: int = 0) -> Claim:
-        """Claim a node key for this delivery.
+    async def claim(self, key: str, *, activity: int = 0, woken: bool = False) -> Claim:
+        """Claim a node key for this delivery; ``woken`` if it has awaited its children.
 
         Without the store, work may be done twice; a record counts once.
         """
+        name = claim_name(key, woken=woken)
         lease_s = self._services.settings.visibility_timeout_s
-        request = ClaimRequest(self.run_id, key, self.token, lease_s, activity)
+        request = ClaimRequest(self.run_id, name, self.token, lease_s, activity)
         try:
             answer = await self._services.coordination.claim(request)
         except BackendUnavailableError:
             answer = Claim.CLAIMED
         except asyncio.CancelledError:
-            self.ledger.held.append(key)  # perhaps: it is given up with the others
+            self.ledger.held.append(name)  # perhaps: it is given up with the others
             raise
         if answer is Claim.CLAIMED:
-            self.ledger.held.append(key)
+            self.ledger.held.append(name)
         return answer
-
-    async def release(self, key: str) -> None:
-        """Give up the claim on a node key before the delivery ends: it waits, and others may wake it soon."""
-        if key in self.ledger.held:
-            self.ledger.held.remove(key)
-            await self._tell(Ledger(held=[key]), parked=True, moved=0)
 
     async def discharge(self, *, parked: bool, moved: int, hint: str = "") -> int | None:
         """End the claims: keys passed are done, the held ones too unless they are parked.

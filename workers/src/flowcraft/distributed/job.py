@@ -144,9 +144,11 @@ class Job:
             await self._send(run, siblings, again=look)
             if not await self._holds(claim, len(siblings)):
                 return
-        elif not await self._holds(await self._custody.claim(key, activity=int(message.alarm))):
-            return
-        await self._walk(run, turn, key, look=look, proven=message.alarm)
+        else:
+            activity = int(message.alarm)
+            if not await self._holds(await self._custody.claim(key, activity=activity, woken=message.woken)):
+                return
+        await self._walk(run, turn, key, look=look, proven=message.alarm or message.woken)
 
     async def _open(self, message: Message) -> Run | None:
         """The run, if the message may be worked on now; otherwise its delivery has ended."""
@@ -200,17 +202,15 @@ class Job:
     async def _proceed(self, run: Run, turn: Turn, turned: Turned, *, woken: bool) -> str | None:
         """Signal what follows from a record; the node key to go on with, None when the delivery is over."""
         record = turned.record
-        if not record.resolved and turned.wave is not None:  # its children are to be signalled
-            await self._custody.release(record.key)
-            return await self._signal(run, turn, turned, Routed(ready=list(turned.wave.ready)))
-        if not record.resolved:
+        if not record.resolved and turned.wave is None:
             await self._park(run, turn, record)
             return None
-        if woken:
-            now = self._services.clock.now()
-            await self._update_header(run, lambda header: headers.woken(header, record.key, now))
-            self._narrator.woken(run, record)
-        self._custody.ledger.resolved += 1
+        if record.resolved:
+            if woken:
+                now = self._services.clock.now()
+                await self._update_header(run, lambda header: headers.woken(header, record.key, now))
+                self._narrator.woken(run, record)
+            self._custody.ledger.resolved += 1
         if turned.wave is None:
             await self._fail_run(run, turn, record)
             self._narrator.ended(run)
@@ -237,10 +237,10 @@ class Job:
             return None
         next_key, *siblings = routed.ready
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
-        claim = await self._custody.claim(next_key, activity=len(siblings))
+        woken = next_key in routed.woken
+        claim = await self._custody.claim(next_key, activity=len(siblings), woken=woken)
         await self._send(run, siblings, again=turned.adopted)
-        passed = turned.record.key if turned.record.resolved else None
-        self._custody.move_on(passed, next_key, turn.session, woken=next_key in routed.woken)
+        self._custody.move_on(turned.record.key, next_key, turn.session, woken=woken)
         return next_key if await self._holds(claim, len(siblings)) else None
 
     async def _send(self, run: Run, keys: Sequence[str], *, again: bool) -> None:
@@ -339,7 +339,7 @@ class Job:
         if run is None:
             return
         key = message.node_key or run.plan.start[0]
-        if not await self._holds(await self._custody.claim(key)):
+        if not await self._holds(await self._custody.claim(key, woken=message.woken)):
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)
         try:

@@ -31,6 +31,7 @@ class Message:
         session: Token of the sender's view: the receiver's reads see at least that.
         alarm: The node key has an ``awaiting`` record that this message is the alarm of.
         check: The node key may have a record already: look before executing.
+        woken: The node key awaits children, all of which are resolved.
         base: Deliveries that were no attempts (give-backs, alarms): subtracted from the delivery count.
         not_before: ISO-8601 UTC time until which the message was delayed on purpose.
         trace: W3C ``traceparent`` of whatever caused it; empty where there is no trace.
@@ -42,6 +43,7 @@ class Message:
     session: str = ""
     alarm: bool = False
     check: bool = False
+    woken: bool = False
     base: int = 0
     not_before: str = ""
     trace: str = ""
@@ -50,6 +52,11 @@ class Message:
     def is_start(self) -> bool:
         """It starts the run instead of acting on one node key."""
         return not self.node_key
+
+    @property
+    def claim(self) -> str:
+        """What is claimed to act on it; see ``claim_name``."""
+        return claim_name(self.node_key, woken=self.woken)
 
     def to_body(self) -> str:
         """JSON with upstream's names; what is at its default is left out."""
@@ -60,6 +67,7 @@ class Message:
             ("session", self.session),
             ("alarm", self.alarm),
             ("check", self.check),
+            ("woken", self.woken),
             ("base", self.base),
             ("notBefore", self.not_before),
             ("traceparent", self.trace),
@@ -70,7 +78,7 @@ class Message:
 
     def at(self, node_key: str, session: str) -> Message:
         """The same obligation, moved on to another node key."""
-        return replace(self, node_key=node_key, session=session, alarm=False, check=False)
+        return replace(self, node_key=node_key, session=session, alarm=False, check=False, woken=False)
 
     @classmethod
     def parse(cls, body: str) -> Message:
@@ -97,6 +105,7 @@ class Message:
             session=_text(document, "session"),
             alarm=document.get("alarm") is True,
             check=document.get("check") is True,
+            woken=document.get("woken") is True,
             base=base,
             not_before=_text(document, "notBefore"),
             trace=_trace(document),
@@ -127,6 +136,14 @@ def _text(document: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > 1024:
         raise MessageError(f"{name} of the message is not a text of at most 1024 characters")
     return value
+
+
+def claim_name(key: str, *, woken: bool) -> str:
+    """What is claimed to act on a node key: of one that has awaited children, something else than at first.
+
+    Its first obligation is discharged once they are signalled, so that a doubled message finds it done.
+    """
+    return f"children:{key}" if woken else key
 
 
 def poison_body(body: str, reason: str, deliveries: int) -> str:

@@ -119,7 +119,7 @@ async def _derive(
     due = _due(stored.document, records, resolution, ports.clock.now(), alarm_grace_s)
     due += await _told_by_children(ports, stored.document, [records[key] for key in resolution.awaiting])
     held = await _held(ports, run_id, due)
-    missing = [message for message in due if message.node_key not in held] if may_signal else []
+    missing = [message for message in due if message.claim not in held] if may_signal else []
     for message in missing:
         await ports.queue.send(message.to_body())
     await _settle(ports, stored, records, resolution, signalled=bool(missing), quiet=not due)
@@ -190,7 +190,7 @@ def _due(
     """What should be moving: ready nodes, decided ones, and those whose alarm is overdue."""
     run_id, blueprint_id = header["runId"], header.get("blueprintId", "")
     due = [Message(run_id, blueprint_id, key, check=True) for key in resolution.ready]
-    due += [Message(run_id, blueprint_id, key, alarm=True) for key in resolution.woken]
+    due += [Message(run_id, blueprint_id, key, woken=True) for key in resolution.woken]
     for key in resolution.awaiting:
         record = records[key]
         wake_at = parse_time(record.wake_at)
@@ -214,7 +214,7 @@ async def _held(ports: Ports, run_id: str, due: list[Message]) -> frozenset[str]
     if not due:
         return frozenset()
     try:
-        return await ports.coordination.held(run_id, [message.node_key for message in due])
+        return await ports.coordination.held(run_id, [message.claim for message in due])
     except BackendUnavailableError:
         return frozenset()
 

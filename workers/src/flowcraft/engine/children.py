@@ -28,6 +28,8 @@ MAX_CHILDREN: Final = 100_000
 MAX_DEPTH: Final = 8
 """Children of children, and so on: a node that makes itself again must come to an end."""
 _JOIN: Final = "children:"
+_AGAIN: Final = "again]"
+"""The edge in whose name an owner lets its children arrive again; no child's id has a bracket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,15 @@ class Children:
             for place in range(self.count)
             if (record := records.get(self.key(place))) is not None and record.status == "completed"
         }
+
+    def recover(self, records: Mapping[str, NodeRecord], ready: tuple[str, ...]) -> Wave:
+        """What an owner signals again whose first delivery died: what is ready, and what is resolved already.
+
+        They may never have arrived: who resolved them may have died with the owner's delivery.
+        """
+        states = self.arrived(records)
+        joins = (JoinStates(self.join, self.owner, states, self.count, any_join=False, by=_AGAIN),)
+        return Wave(ready, (), joins if states else (), ended=False)
 
     def _edge(self, place: int) -> str:
         return str(place) if self.names is None else self.names[place]

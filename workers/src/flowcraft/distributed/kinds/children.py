@@ -10,7 +10,6 @@ from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import Children, derive, gathered
 from flowcraft.engine.making import Owned, gathered_ids, scatter_result, scattered
-from flowcraft.engine.resolution import Wave
 from flowcraft.errors import BlueprintError, InputError
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import NodeResult
@@ -35,7 +34,7 @@ class _Awaited:
             records = dict(await turn.services.facts.resolved(turn.run.run_id, keys, turn.session))
             found = derive({**records, record.key: record})
             if not found.woken:
-                return Turned(record, Wave(found.ready, (), (), ended=False), adopted=True)
+                return Turned(record, owned.children.recover(records, found.ready), adopted=True)
         return await turn.complete(act, owned.result, attempts=record.attempt)
 
 
