@@ -260,6 +260,10 @@ class Chain:
         return self.now.get()
 
     @contextmanager
+    def running(self, run_id: str, blueprint_id: str) -> Iterator[None]:
+        yield
+
+    @contextmanager
     def attached(self, traceparent: str) -> Iterator[None]:
         self.attached_to.append(traceparent)
         before = self.now.set(traceparent or "first")

@@ -53,6 +53,7 @@ from flowcraft.ports.errors import (
     PayloadTooLargeError,
     PreconditionFailedError,
 )
+from flowcraft.ports.tracing import Tracing
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
@@ -72,7 +73,8 @@ class Client:
     """Starts runs of one queue, and reads and steers them.
 
     Every method raises ``BackendUnavailableError`` or ``BackendRefusedError`` from the ports, verbs on a run
-    ``RunNotFoundError`` and ``RefusedError``. All verbs are idempotent.
+    ``RunNotFoundError`` and ``RefusedError``. All verbs are idempotent. With ``tracing``, what is started or
+    decided belongs to the caller's trace.
     """
 
     queue_name: str
@@ -80,6 +82,7 @@ class Client:
     facts: FactStore
     coordination: Coordination
     clock: Clock
+    tracing: Tracing | None = None
 
     async def start_workflow(
         self,
@@ -121,6 +124,9 @@ class Client:
             document = await pin(self.facts, document, blueprint, accepted, self.queue_name)
         return await self._create(document, input_item)
 
+    def _trace(self) -> str:
+        return "" if self.tracing is None else self.tracing.carrier()
+
     async def cancel(self, run_id: str) -> HeaderDocument:
         """End an active run as cancelled; running nodes are told."""
         document = await self._change(run_id, headers.cancelled)
@@ -161,7 +167,9 @@ class Client:
             _same_decision(found.record, decision)
         if not headers.is_terminal(stored.document):
             blueprint_id = stored.document.get("blueprintId", "")
-            await self.queue.send(Message(run_id, blueprint_id, node_key, session, alarm=True).to_body())
+            await self.queue.send(
+                Message(run_id, blueprint_id, node_key, session, alarm=True, trace=self._trace()).to_body()
+            )
             await hint(self, f"+{run_id}")
 
     async def call_back(
@@ -266,7 +274,9 @@ class Client:
             # else the first start may have died before its signal
         if stored.document.get("status") != "paused":
             blueprint_id = stored.document.get("blueprintId", "")
-            await self.queue.send(Message(document["runId"], blueprint_id, check=again).to_body())
+            await self.queue.send(
+                Message(document["runId"], blueprint_id, check=again, trace=self._trace()).to_body()
+            )
         await hint(self, f"+{document['runId']}")
         return stored
 

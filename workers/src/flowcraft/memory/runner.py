@@ -7,7 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -183,7 +183,9 @@ class MemoryRunner:
         telemetry = Telemetry.of(events, options.clock, begun.run_id, blueprint_id)
         if telemetry is not None:
             telemetry.resumed() if begun.again else telemetry.started(begun.input)
+        tracing = self._extensions.tracing
         with (
+            nullcontext() if tracing is None else tracing.running(begun.run_id, blueprint_id),
             self._surround(program, options, begun.above) as surround,
             _signalled(options.signal, surround.control),
         ):

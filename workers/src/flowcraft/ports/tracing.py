@@ -13,6 +13,10 @@ class Tracing(Protocol):
         """The ``traceparent`` for what is sent now; empty where there is no trace."""
         ...
 
+    def running(self, run_id: str, blueprint_id: str) -> AbstractContextManager[None]:
+        """While the context is entered, a run is carried out in this process."""
+        ...
+
     def attached(self, traceparent: str) -> AbstractContextManager[None]:
         """While the context is entered, what is executed belongs to this trace; empty: to one of its own."""
         ...
