@@ -25,8 +25,8 @@ from flowcraft.ports import Claim
 )
 def _done_is_no_reason(patches: Patches) -> None:
     def around(original: Any) -> Any:
-        async def claim(self: Custody, key: str, *, activity: int = 0) -> Claim:
-            answer: Claim = await original(self, key, activity=activity)
+        async def claim(self: Custody, key: str, **named: Any) -> Claim:
+            answer: Claim = await original(self, key, **named)
             return Claim.CLAIMED if answer is Claim.DONE else answer
 
         return claim
@@ -53,13 +53,13 @@ def _load_then_claim(patches: Patches) -> None:
         return new_turn
 
     def around_claim(original: Any) -> Any:
-        async def claim(self: Custody, key: str, *, activity: int = 0) -> Claim:
+        async def claim(self: Custody, key: str, **named: Any) -> Claim:
             turn, message = turns.get(id(self)), self.message
             if turn is not None and message is not None and not self.ledger.claims:
                 look = message.check or message.alarm or self.delivery.delivery_count > 1
                 loaded = await turn._gatherer.load(key, look=look, proven=message.alarm)
                 early[id(turn._gatherer), key] = loaded
-            answer: Claim = await original(self, key, activity=activity)
+            answer: Claim = await original(self, key, **named)
             return answer
 
         return claim
@@ -198,9 +198,9 @@ def _message_runs_ahead(patches: Patches) -> None:
     ahead: dict[int, tuple[str, str]] = {}
 
     def around_claim(original: Any) -> Any:
-        async def claim(self: Custody, key: str, *, activity: int = 0) -> Claim:
+        async def claim(self: Custody, key: str, **named: Any) -> Claim:
             before = list(self.ledger.held)
-            answer: Claim = await original(self, key, activity=activity)
+            answer: Claim = await original(self, key, **named)
             if before and answer is Claim.CLAIMED:
                 self.move_on(before[-1], key, self.message.session if self.message else "")
                 ahead[id(self)] = (before[-1], key)
