@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -139,6 +139,9 @@ class NodeFinished(NodeEvent):
         attempt: Attempts used.
         seq: Logical time: one more than the highest of its inputs.
         duration_s: Seconds from its start to its record, waiting included.
+        taken: Positions in the blueprint of the edges it takes.
+        values: Values of taken edges with a transform, by position.
+        children: Of a node that had children: which, as its record has it.
     """
 
     type: ClassVar[str] = "node:finish"
@@ -148,6 +151,9 @@ class NodeFinished(NodeEvent):
     attempt: int = 1
     seq: int = 0
     duration_s: float = 0.0
+    taken: tuple[int, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    children: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +225,6 @@ class EdgeEvaluated(Event):
         source_key: The node key that decided.
         condition: The edge's condition.
         result: Whether the edge is taken.
-        value: What the edge's transform gave; null without one.
     """
 
     type: ClassVar[str] = "edge:evaluate"
@@ -230,7 +235,6 @@ class EdgeEvaluated(Event):
     source_key: str = ""
     condition: str | None = None
     result: bool
-    value: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,7 +374,7 @@ def event_from(document: Mapping[str, Any]) -> Event:
         raise ValueError(f"there is no event type {document.get('type')!r}")
     payload = document.get("payload") or {}
     fields = {name: payload[shown] for name, shown in _names(kind) if shown in payload}
-    for name in ("errors", "worker_node_ids"):
+    for name in ("errors", "taken", "worker_node_ids"):
         if name in fields:
             fields[name] = tuple(fields[name])
     try:

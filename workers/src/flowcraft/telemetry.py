@@ -6,7 +6,7 @@ There is no ``Telemetry`` for a run that nobody listens to, so that telling cost
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from flowcraft import events
 from flowcraft.distributed.times import iso, parse_time
@@ -18,6 +18,9 @@ from flowcraft.failures import ErrorDetail
 from flowcraft.node import MISSING, NodeContext
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
+
+_AT_ONCE: Final = frozenset({"batch-gather", "loop-controller"})
+"""Kinds that the engine acts on and that never wait: they begin when they end."""
 
 
 class Telemetry:
@@ -96,7 +99,15 @@ class Telemetry:
             child = owner_of(record.key) is not None
             if not child:
                 self._batch(plan, record)
-            self._emit(events.NodeFinished, **facts, output=record.output, action=record.action)
+            self._emit(
+                events.NodeFinished,
+                **facts,
+                output=record.output,
+                action=record.action,
+                taken=record.taken,
+                values={str(position): value for position, value in record.values.items()},
+                children=record.children,
+            )
             if not child:
                 self._edges(plan, record)
         elif record.kind == "children":
@@ -157,7 +168,6 @@ class Telemetry:
                 source_key=record.key,
                 condition=edge.condition,
                 result=record.took(position),
-                value=record.values.get(position),
             )
 
     def _scattered(self, record: NodeRecord) -> None:
@@ -173,6 +183,8 @@ class Telemetry:
 
     def _batch(self, plan: Plan, record: NodeRecord) -> None:
         uses = plan.nodes[record.node].definition.uses
+        if uses in _AT_ONCE:
+            self.node_started(record.key)
         if uses == "batch-scatter" and record.children is None:
             self._batch_started(record, ())
         if uses == "batch-gather":

@@ -40,6 +40,10 @@ class RunControl:
         """Whether this node key may begin now."""
         return not (self.pausing or key in self._pause_before or node_id in self._pause_before)
 
+    def inside(self) -> RunControl:
+        """What steers the child runs of the run: the same, unless it is about node keys of the run itself."""
+        return self
+
     def listen(self, heard: Callable[[], None]) -> Callable[[], None]:
         """Call this when something is asked for; gives what ends that."""
         self._heard.append(heard)
@@ -60,3 +64,23 @@ class StepControl(RunControl):
     def admits(self, key: str, node_id: str) -> bool:
         """Whether this node key belongs to the step."""
         return key in self._keys and super().admits(key, node_id)
+
+    def inside(self) -> RunControl:
+        """A child run belongs to the step of its node, whole."""
+        return _Inside(self)
+
+
+class _Inside(RunControl):
+    """Hands on what is asked of the run above."""
+
+    def __init__(self, above: RunControl) -> None:
+        super().__init__()
+        self._above = above
+
+    def listen(self, heard: Callable[[], None]) -> Callable[[], None]:
+        def told() -> None:
+            self.pausing, self.cancelling = self._above.pausing, self._above.cancelling
+            heard()
+
+        self.pausing, self.cancelling = self._above.pausing, self._above.cancelling
+        return self._above.listen(told)

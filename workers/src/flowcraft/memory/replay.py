@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from flowcraft import events as told
 from flowcraft.blueprint import Blueprint
+from flowcraft.engine.children import owner_of
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import AppError
 from flowcraft.events import Event
 from flowcraft.memory.result import RunResult, RunStatus
+from flowcraft.memory.revision import PATCH, layered
 from flowcraft.node import MISSING
-from flowcraft.records import NodeRecord
+from flowcraft.records import AwaitKind, NodeRecord
+
+_WAITS: Final[dict[str, AwaitKind]] = {"wait": "wait", "webhook": "webhook", "subflow": "run"}
 
 
 def replay(blueprint: Blueprint, events: Iterable[Event], run_id: str = "") -> RunResult:
@@ -44,7 +49,6 @@ class _Rebuilt:
         self._records: dict[str, NodeRecord] = {}
         self._started: dict[str, str] = {}
         self._writes: dict[str, dict[str, Any]] = {}
-        self._context: dict[str, Any] = {}
         self._end: told.WorkflowFinished | None = None
         self._paused = False
 
@@ -67,25 +71,23 @@ class _Rebuilt:
                     event.node_key,
                     NodeRecord(event.node_key, event.node_id, "skipped", finished_at=event.at),
                 )
-            case told.EdgeEvaluated():
-                self._evaluated(event)
             case told.ContextChanged():
                 self._changed(event)
             case _:
                 pass
 
     def _began(self, event: told.NodeStarted) -> None:
-        node = self._plan.nodes.get(event.node_id)
+        node = self._plan.nodes.get(NodeKey.parse(event.node_key).node)
         if node is None:
             raise AppError(
                 f"the events are of another blueprint: {self._blueprint.id} has no {event.node_id!r}"
             )
         self._started.setdefault(event.node_key, event.at)
-        if node.definition.uses in ("wait", "webhook"):
-            self._records.setdefault(
-                event.node_key,
-                NodeRecord(event.node_key, event.node_id, "awaiting", started_at=event.at, kind="wait"),
-            )
+        kind = _WAITS.get(node.definition.uses)
+        if kind is not None:
+            waiting = NodeRecord(event.node_key, event.node_id, "awaiting", started_at=event.at, kind=kind)
+            attempt = event.attempt if kind == "run" else 0
+            self._records.setdefault(event.node_key, replace(waiting, attempt=attempt))
 
     def _recorded(self, event: told.NodeFinished | told.NodeFailed) -> None:
         key = event.node_key
@@ -101,30 +103,32 @@ class _Rebuilt:
             self._records[key] = NodeRecord(key, event.node_id, "failed", error=event.error, **facts)
         else:
             self._records[key] = NodeRecord(
-                key, event.node_id, "completed", event.output, event.action, **facts
+                key,
+                event.node_id,
+                "completed",
+                event.output,
+                event.action,
+                event.taken,
+                {int(position): value for position, value in event.values.items()},
+                children=event.children,
+                **facts,
             )
-
-    def _evaluated(self, event: told.EdgeEvaluated) -> None:
-        record = self._records.get(event.source_key)
-        if record is None or not event.result or record.took(event.position):
-            return
-        if event.position >= len(self._plan.edges):
-            raise AppError(f"the events are of another blueprint: {self._blueprint.id} has fewer edges")
-        values = dict(record.values)
-        if self._plan.edges[event.position].transform:
-            values[event.position] = event.value
-        taken = tuple(sorted((*record.taken, event.position)))
-        self._records[event.source_key] = replace(record, taken=taken, values=values)
 
     def _changed(self, event: told.ContextChanged) -> None:
         value = MISSING if event.op == "delete" else event.value
         self._writes.setdefault(event.source_node, {})[event.key] = value
-        if value is MISSING:
-            self._context.pop(event.key, None)
-        else:
-            self._context[event.key] = value
+
+    def _forget_orphans(self) -> None:
+        """Children of a node that had not ended then: it will make them again."""
+        for key in list(self._records):
+            owner = owner_of(key)
+            if owner is not None and owner not in self._records:
+                del self._records[key]
 
     def result(self) -> RunResult:
+        self._forget_orphans()
+        known = {key for key, record in self._records.items() if record.children or record.resolved}
+        writes = {key: layer for key, layer in self._writes.items() if key in known or key == PATCH}
         end = self._end
         errors: tuple[Any, ...] = ()
         output = None
@@ -142,6 +146,6 @@ class _Rebuilt:
             output,
             errors,
             self._records,
-            self._context,
-            self._writes,
+            layered(writes.values()),
+            writes,
         )

@@ -25,20 +25,20 @@ def before(result: RunResult, node: str) -> RunResult:
     plan = Plan.of(result.blueprint)
     if node not in plan.nodes:
         raise AppError(f"blueprint {result.blueprint.id} has no node {node!r} that could be run again")
-    reached = any(record.node == node and record.status != "skipped" for record in result.records.values())
-    if not reached:
+    reached = (_node(key) for key, record in result.records.items() if record.status != "skipped")
+    if node not in reached:
         raise AppError(f"run {result.run_id} never came to node {node!r}; run an earlier one again")
     gone = _behind(plan, node)
-    records = {key: record for key, record in result.records.items() if record.node not in gone}
-    writes = {key: writes for key, writes in result.writes.items() if NodeKey.parse(key).node not in gone}
+    writes = {key: writes for key, writes in result.writes.items() if _node(key) not in gone}
     return replace(
         result,
         status="paused",
         output=None,
         errors=(),
-        records=records,
+        records={key: record for key, record in result.records.items() if _node(key) not in gone},
         writes=writes,
-        context=_context(writes.values()),
+        subflows={key: child for key, child in result.subflows.items() if _node(key) not in gone},
+        context=layered(writes.values()),
     )
 
 
@@ -47,7 +47,12 @@ def patched(result: RunResult, values: Mapping[str, Any], delete: Collection[str
     patch = {**values, **dict.fromkeys(delete, MISSING)}
     earlier = dict(result.writes)
     writes = {**earlier, PATCH: {**earlier.pop(PATCH, {}), **patch}}
-    return replace(result, writes=writes, context=_context((result.context, patch)))
+    return replace(result, writes=writes, context=layered((result.context, patch)))
+
+
+def _node(key: str) -> str:
+    """The node that a key belongs to; of a child, the node that it is a child of."""
+    return NodeKey.parse(key).node
 
 
 def _behind(plan: Plan, node: str) -> set[str]:
@@ -62,7 +67,8 @@ def _behind(plan: Plan, node: str) -> set[str]:
     return found
 
 
-def _context(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def layered(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The context that layers of writes make, each over those before it."""
     context: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():

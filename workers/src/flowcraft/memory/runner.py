@@ -154,7 +154,13 @@ class MemoryRunner:
     async def _carry(self, options: RunOptions, control: RunControl | None, asked: Asked) -> RunResult:
         """Carry a child run on, for so long as it may take."""
         options = replace(
-            options, run_id=asked.run_id, targets=(), inputs={}, control=control, signal=None, strict=False
+            options,
+            run_id=asked.run_id,
+            targets=(),
+            inputs={},
+            control=control and control.inside(),
+            signal=None,
+            strict=False,
         )
         try:
             program = self._program(asked.blueprint)

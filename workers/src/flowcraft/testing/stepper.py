@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.engine.derivation import resolve
+from flowcraft.engine.children import resolve_all
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import AppError
 from flowcraft.memory.control import StepControl
@@ -50,7 +50,10 @@ class Stepper:
         """Node keys that the next step executes."""
         records = self._results[-1].records if self._results else {}
         moving = tuple(key for key, record in records.items() if not record.resolved and record.wake_at)
-        return () if self.done else (*resolve(Plan.of(self._blueprint), records).ready, *moving)
+        if self.done:
+            return ()
+        derived = resolve_all(Plan.of(self._blueprint), records)
+        return tuple(dict.fromkeys((*derived.ready, *derived.woken, *moving)))
 
     async def next(self, decisions: Mapping[str, Decision] | None = None) -> RunResult | None:
         """Take a step; None when the run is over.
