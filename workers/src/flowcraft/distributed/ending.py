@@ -9,6 +9,7 @@ import orjson
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.families import conclude
+from flowcraft.distributed.progress import counted, grows
 from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.plan import Plan
@@ -47,10 +48,10 @@ async def publish_completed(
     """
     output = await _collected(ports, stored.document["runId"], plan, known, session)
     fits = len(orjson.dumps(output)) <= MAX_OUTPUT_BYTES
-    total = len(plan.nodes)
-    return await _publish(
-        ports, stored, "completed", output=output if fits else None, progress=(total, total)
-    )
+    progress = (len(plan.nodes), len(plan.nodes))
+    if grows(plan, stored.document):
+        progress = await counted(ports, stored.document, plan, session)
+    return await _publish(ports, stored, "completed", output=output if fits else None, progress=progress)
 
 
 async def run_output(ports: Ports, header: HeaderDocument, plan: Plan) -> Mapping[str, Any]:

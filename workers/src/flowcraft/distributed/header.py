@@ -285,6 +285,16 @@ def settled(
     return None if same else cast("HeaderDocument", document)
 
 
+def grown(header: HeaderDocument, by: int) -> HeaderDocument | None:
+    """The header of a run that has so many more node keys; None if it has ended."""
+    before = header.get("progress")
+    if is_terminal(header) or before is None:
+        return None
+    document = dict(cast("Mapping[str, Any]", header))
+    document["progress"] = {"done": before["done"], "total": before["total"] + by}
+    return cast("HeaderDocument", document)
+
+
 def blocked(header: HeaderDocument, reason: str, message: str, now: datetime) -> HeaderDocument | None:
     """The header that says why no worker takes the run; None if it says so already."""
     if is_terminal(header) or header.get("message") == message:

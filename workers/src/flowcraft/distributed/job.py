@@ -12,6 +12,7 @@ from flowcraft.distributed.gathering import NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.narration import Narrator
 from flowcraft.distributed.opening import Opener, Refusal
+from flowcraft.distributed.progress import counted, grows
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.repair import awaiting_entry, repair
@@ -211,6 +212,8 @@ class Job:
                 await self._update_header(run, lambda header: headers.woken(header, record.key, now))
                 self._narrator.woken(run, record)
             self._custody.ledger.resolved += 1
+        elif not turned.adopted:
+            await self._grow(run, record)
         if turned.wave is None:
             await self._fail_run(run, turn, record)
             self._narrator.ended(run)
@@ -228,6 +231,13 @@ class Job:
             await self._finish(ended=True)
             return None
         return await self._signal(run, turn, turned, routed)
+
+    async def _grow(self, run: Run, owner: NodeRecord) -> None:
+        """Show that the run has more node keys: children."""
+        family = run.owners.family(owner.key)
+        change = run.growth.add(family.count if family else 0, self._services.clock.monotonic())
+        if change is not None:
+            await self._update_header(run, change)
 
     async def _signal(self, run: Run, turn: Turn, turned: Turned, routed: Routed) -> str | None:
         if not routed.ready:
@@ -296,15 +306,19 @@ class Job:
         await self._narrator.settled(run)
 
     async def _fail_run(self, run: Run, turn: Turn, record: NodeRecord) -> None:
-        sources = [key for key in run.plan.nodes if key != record.key]
-        resolved = await self._services.facts.resolved(run.run_id, sources, turn.session)
+        if grows(run.plan, run.stored.document):
+            progress = await counted(self._services, run.stored.document, run.plan, turn.session)
+        else:
+            sources = [key for key in run.plan.nodes if key != record.key]
+            resolved = await self._services.facts.resolved(run.run_id, sources, turn.session)
+            progress = (len(resolved) + 1, len(run.plan.nodes))
         run.stored = await publish_failed(
             self._services,
             run.stored,
             reason="NodeFailed",
             message=why_failed(record),
             errors=[failure(record)],
-            progress=(len(resolved) + 1, len(run.plan.nodes)),
+            progress=progress,
         )
 
     # ---- the end of a delivery ----

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flowcraft.distributed.owners import Owners
+from flowcraft.distributed.progress import Growth
 from flowcraft.engine.inputs import Evaluator, Needs, needs
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import Stored
@@ -32,6 +33,7 @@ class Run:
         session: Token of this worker's latest commit to the run.
         input: The run's input once it is known; ``known_input`` tells.
         owners: Owners of children, and what these are made of.
+        growth: Node keys that it has more than when it began.
     """
 
     stored: Stored
@@ -44,6 +46,7 @@ class Run:
     input: Any = None
     known_input: bool = False
     owners: Owners = field(default_factory=Owners)
+    growth: Growth = field(default_factory=Growth)
 
     @property
     def run_id(self) -> str:
