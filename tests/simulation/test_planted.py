@@ -41,7 +41,7 @@ def test_a_failing_simulation_shrinks_to_the_faults_it_needs() -> None:
     bug = BUGS["delete before commit"]
     with bug.planted():
         found = next(
-            number for number in range(FIRST + 5, FIRST + 500, 10) if simulate(*schedule(number)).violations
+            number for number in range(FIRST + 2, FIRST + 500, 10) if simulate(*schedule(number)).violations
         )
         whole = simulate(*schedule(found))
         shrunk = Shrinker(*schedule(found), tries=40).shrink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
@@ -13,6 +14,7 @@ from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.narration import Narrator
 from flowcraft.distributed.opening import Opener, Refusal
 from flowcraft.distributed.progress import counted, grows
+from flowcraft.distributed.quarantine import SUSPECT_FROM
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.repair import awaiting_entry, repair
@@ -84,6 +86,15 @@ class Job:
         """Let somebody act on the node key reached after a delay; see ``Custody.give_back``."""
         await self._custody.give_back(delay_s, counts=counts)
 
+    @property
+    def suspected(self) -> bool:
+        """So many deliveries had no end that this message may be what ended its workers."""
+        if self._custody.delivery.delivery_count < SUSPECT_FROM:
+            return False
+        with suppress(MessageError):
+            self._custody.message = Message.parse(self._custody.delivery.body)
+        return self._custody.unexplained >= SUSPECT_FROM
+
     async def run(self) -> None:
         """Act on the message, and end its delivery one way or another.
 
@@ -108,7 +119,8 @@ class Job:
             await self._finish()
         except StaleReadError as error:
             log.info("facts not visible yet", run_id=self.run_id, reason=str(error))
-            await self.give_back(self._jittered(2.0), counts=True)
+            seconds = 2.0 * 2 ** min(self._custody.unexplained - 1, 6)  # all tries together take minutes
+            await self.give_back(self._jittered(seconds), counts=True)
         except BackendUnavailableError as error:
             self.trouble = ("BackendUnavailableError", str(error))
             log.warning("backend unavailable", run_id=self.run_id, error=str(error))

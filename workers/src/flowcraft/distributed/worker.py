@@ -13,6 +13,7 @@ from flowcraft.distributed.job import Job
 from flowcraft.distributed.narration import narrated
 from flowcraft.distributed.opening import Opener, Refusal
 from flowcraft.distributed.pinning import Plans
+from flowcraft.distributed.quarantine import Quarantine
 from flowcraft.distributed.runs import Runs
 from flowcraft.distributed.services import Services
 from flowcraft.ports import Delivery
@@ -52,6 +53,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._checks: set[asyncio.Task[None]] = set()
+        self._quarantine = Quarantine(services.settings.visibility_timeout_s, self._freed.set)
         self.jobs: dict[asyncio.Task[None], Job] = {}
         self.handled = 0
         self.last_receive: float | None = None
@@ -154,8 +156,12 @@ class Worker:
 
     async def _until_free(self, wanted: int, pause: asyncio.Task[None] | None = None) -> None:
         """Return when so many places are free, the pause is over, or the worker is stopping."""
-        while self._services.settings.concurrency - len(self.jobs) < wanted and not self._stopping.is_set():
-            if pause is not None and pause.done():
+        places = self._services.settings.concurrency
+        while not self._stopping.is_set():
+            closed = self._quarantine.closed
+            if not closed and places - len(self.jobs) >= wanted:
+                return
+            if pause is not None and pause.done() and not closed:
                 return
             self._freed.clear()
             await self._freed.wait()
@@ -187,7 +193,8 @@ class Worker:
     async def _run(self, job: Job) -> None:
         try:
             with narrated(self._services, job):
-                await job.run()
+                async with self._quarantine.admitted(suspected=job.suspected) as admitted:
+                    await (job.run() if admitted else job.give_back(self._jittered(self._away_s())))
         except asyncio.CancelledError:
             await self._release(job)
         except PortError as error:
@@ -196,6 +203,9 @@ class Worker:
             # A defect of this program: the message is delivered again, and is poison in the end.
             self._services.log.exception("job ended by a defect", run_id=job.run_id)
             await self._release(job, delay_s=self._jittered(2.0), counts=True)
+
+    def _away_s(self) -> float:
+        return self._services.settings.visibility_timeout_s / 6
 
     async def _release(self, job: Job, *, delay_s: float = 0.0, counts: bool = False) -> None:
         try:
