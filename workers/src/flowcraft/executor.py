@@ -29,6 +29,7 @@ from flowcraft.node import NodeContext, NodeResult
 from flowcraft.outcomes import Cancelled, Completed, Failed, Outcome, RetryLater
 from flowcraft.ports.clock import Clock
 from flowcraft.serializer import JSON, Serializer
+from flowcraft.values import value_class
 
 if TYPE_CHECKING:
     from flowcraft.telemetry import Telemetry
@@ -61,7 +62,7 @@ class Random(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Work:
     """A node's code with what it is called with.
 
@@ -76,7 +77,7 @@ class Work:
     policy: RetryPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Surroundings:
     """What execution takes from the process it runs in.
 
@@ -163,7 +164,7 @@ def backoff_s(policy: RetryPolicy, attempt: int, random: Random) -> float:
     return min(doubled, policy.max_retry_delay_s) * (0.5 + 0.5 * random.random())
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _Failure:
     error: BaseException
     final: bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, Generic
 
@@ -16,6 +15,7 @@ from flowcraft.errors import NonRetryableError
 from flowcraft.json_values import NotJsonError, detached
 from flowcraft.loggers import bound
 from flowcraft.serializer import JSON, Serializer
+from flowcraft.values import value_class
 
 T = TypeVar("T")
 Input = TypeVar("Input", default=Any)
@@ -43,7 +43,7 @@ async def nothing_stored(_key: str) -> Any:
     return MISSING
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NodeResult:
     """What a node gives back.
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import NodeResult
+from flowcraft.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Completed:
     """The node has a result.
 

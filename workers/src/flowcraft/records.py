@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, cast
+
+from flowcraft.values import value_class
 
 RecordStatus = Literal["completed", "failed", "skipped", "awaiting"]
 AwaitKind = Literal["wait", "webhook", "sleep", "retry", "run", "children"]
 RESOLVED: Final = frozenset({"completed", "failed", "skipped"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NodeRecord:
     """What is known for good about one node key of a run (only ``awaiting`` is replaced later).
 

@@ -10,6 +10,7 @@ from flowcraft.definitions import NodeDefinition
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import sources_of
 from flowcraft.records import NodeRecord
+from flowcraft.values import value_class
 
 LOOP_CONTROLLER: Final = "loop-controller"
 
@@ -107,7 +108,7 @@ def _place(plan: Plan, head: str, records: set[str], context: set[str]) -> None:
         context.add(head)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Facts:
     """What was loaded for a node.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.records import NodeRecord
+from flowcraft.values import value_class
 from flowcraft_api.wire import NodeErrorDocument
 
 RunStatus = Literal["completed", "failed", "cancelled", "awaiting", "paused"]
@@ -26,7 +27,7 @@ class Decision:
     output: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunResult:
     """The outcome of a run, with all its facts.
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -59,6 +59,7 @@ from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
 from flowcraft.telemetry import Telemetry
+from flowcraft.values import value_class
 
 BREATH_S: Final = 0.01
 """How long nodes that never block may hold the event loop."""
@@ -68,7 +69,7 @@ _NONE: Final[dict[int, Any]] = {}
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Surround:
     """What a run takes from its process.
 
