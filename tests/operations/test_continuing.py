@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 from tests.operations.place import Code, Place, flow
 
+from flowcraft.distributed.continuation import is_copying
+from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.verbs import RefusedError
+from flowcraft.ports import FactStore
 
 ROW = flow("a>b b>c c>d")
 
@@ -141,3 +149,144 @@ async def test_what_has_no_results_to_go_on_from_is_refused(place: Place) -> Non
     with pytest.raises(RefusedError, match="still running"):
         await place.client.rerun(active, ["a"])
     await place.client.cancel(active)
+
+
+async def test_children_of_a_batch_that_are_done_are_not_done_again(place: Place) -> None:
+    code = Code()
+    batch = flow(
+        "list>scatter scatter>gather",
+        list={"params": {"output": ["x", "y", "z"]}},
+        scatter={
+            "uses": "batch-scatter",
+            "inputs": "list",
+            "params": {"workerUsesKey": "step", "gatherNodeId": "gather", "concurrency": 2},
+        },
+        gather={"uses": "batch-gather", "params": {"outputKey": "results"}},
+    )
+    await place.worker(code, batch)
+    code.broken = {"scatter[1]"}
+    run_id = await place.client.start_workflow("flow", {})
+    assert (await place.ended(run_id))["status"] == "failed"
+    missing = {"scatter[0]", "scatter[1]", "scatter[2]"} - {
+        key for key, record in (await place.client.records(run_id)).items() if record.status == "completed"
+    }
+    code.broken = set()
+    del code.ran[:]
+
+    await place.client.retry(run_id)
+
+    end = await place.ended(f"{run_id}-r1")
+    assert (end["status"], sorted(code.taken)) == ("completed", sorted(missing))
+    assert end["output"] == {"gather": ["scatter[0]!", "scatter[1]!", "scatter[2]!"]}
+
+
+class Dying:
+    """A fact store whose user dies at its n-th write, before it or right after."""
+
+    def __init__(self, facts: FactStore, writes: int, *, after: bool) -> None:
+        self._facts = facts
+        self._left = writes
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._facts, name)
+        if name not in ("commit", "replace_header", "create_header", "write_snapshot"):
+            return call
+
+        async def write(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                if self._after:
+                    await call(*args, **kwargs)
+                raise asyncio.CancelledError
+            return await call(*args, **kwargs)
+
+        return write
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
+async def test_a_retry_that_dies_anywhere_is_gone_on_with(place: Place, after: bool) -> None:
+    code = Code()
+    blueprint = flow(
+        "a>b b>c c>d", a={"params": {"appends": {"log": "a"}}}, d={"params": {"appends": {"log": "d"}}}
+    )
+    worker = await place.worker(code, blueprint)
+    code.broken = {"c"}
+    run_id = await place.client.start_workflow("flow", {})
+    await place.ended(run_id)
+    await worker.stop()
+    code.broken = set()
+    del code.ran[:]
+    await place.client.retry(run_id)
+    new_id = f"{run_id}-r1"
+
+    for writes in range(10):
+        facts = cast("FactStore", Dying(place.ports.facts, writes, after=after))
+        stored = await facts.read_header(new_id)
+        assert stored is not None
+        if not is_copying(stored.document):
+            break
+        try:
+            await take_over(replace(place.client, facts=facts), stored)
+        except asyncio.CancelledError:
+            continue
+    else:
+        raise AssertionError("it never comes to its end")
+    await place.worker(code, blueprint)
+
+    assert (await place.ended(new_id))["status"] == "completed"
+    assert code.taken == ["c", "d"]
+    assert (await place.ports.facts.load(new_id, context=["log"])).context == {"log": ["a", "d"]}
+
+
+async def test_a_copy_that_comes_late_changes_nothing(place: Place) -> None:
+    """A worker that slept over its copying wakes up when the run has gone on."""
+    code = Code()
+    blueprint = flow(
+        "a>b b>c", a={"params": {"appends": {"log": "a"}}}, c={"params": {"appends": {"log": "c"}}}
+    )
+    await place.worker(code, blueprint)
+    code.broken = {"c"}
+    run_id = await place.client.start_workflow("flow", {})
+    await place.ended(run_id)
+    code.broken = set()
+    stored = await place.client.retry(run_id)
+    new_id = stored.document["runId"]
+    await place.ended(new_id)
+    before = await place.client.records(new_id)
+
+    await take_over(place.client, stored)
+
+    assert await place.client.records(new_id) == before
+    assert (await place.ports.facts.load(new_id, context=["log"])).context == {"log": ["a", "c"]}
+
+
+async def test_a_lost_start_is_made_up_for_by_reconciliation(place: Place) -> None:
+    code = Code()
+    run_id = await failed(place, code, "c")
+
+    async def lost(*_: Any, **__: Any) -> None:
+        raise asyncio.CancelledError
+
+    dying = replace(place.client, queue=cast("Any", _Without(place.ports.queue, send=lost)))
+    with pytest.raises(asyncio.CancelledError):
+        await dying.retry(run_id)
+    await place.until(lambda: _reconciled(place))
+
+    assert (await place.ended(f"{run_id}-r1"))["status"] == "completed"
+    assert code.taken == ["c", "d"]
+
+
+async def _reconciled(place: Place) -> bool:
+    return (await place.reconciler.run()).reconciled_runs > 0
+
+
+class _Without:
+    """A port of which some methods are replaced."""
+
+    def __init__(self, port: Any, **methods: Callable[..., Any]) -> None:
+        self._port = port
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)

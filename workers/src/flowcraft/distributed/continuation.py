@@ -6,13 +6,15 @@ list of adopted keys before anything else happens, so that whoever goes on after
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
 from flowcraft.distributed.times import iso, later, parse_time
+from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.marks import is_mark
 from flowcraft.engine.plan import Plan
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import ContinuesDocument, HeaderDocument
@@ -46,54 +48,98 @@ class Continuation:
 def adoptable(plan: Plan, records: Mapping[str, NodeRecord], again: Collection[str] = ()) -> tuple[str, ...]:
     """The node keys to take over: resolved well, and so is everything before them.
 
-    A context key holds one value, so a value that a node wrote which runs again has replaced those of the
-    nodes before it. These then run again too, and write theirs.
+    An owner that still awaits its children is taken over as it is, so that children that are done are not
+    done again. A context key holds one value, so a value that a node wrote which runs again has replaced
+    those of the nodes before it. These then run again too, and write theirs.
 
     Args:
         plan: The plan of the pinned blueprint.
         records: All records of the run to go on from, by node key.
         again: Nodes (ids, or single node keys) that are to run again.
     """
+    foundations = _Foundations(plan, records)
     kept = {
         key
         for key, record in records.items()
-        if record.status in ("completed", "skipped") and key not in again and record.node not in again
+        if _stays(record) and key not in again and record.node not in again
     }
+    gone = [key for key in records if key not in kept]
     while True:
-        _close(plan, kept)
-        lost = kept & _overwritten(records, kept)
-        if not lost:
+        foundations.close(kept, gone)
+        gone = [key for key in _overwritten(records, kept) if key in kept]
+        if not gone:
             return tuple(key for key in records if key in kept)
-        kept -= lost
+        kept.difference_update(gone)
 
 
-def _close(plan: Plan, kept: set[str]) -> None:
-    """Take out every key that follows from one that is not kept."""
-    again = [key for key in _all_keys(plan, kept) if key not in kept]
-    for key in again:  # grows
-        for position in plan.node(key).outgoing:
-            following = plan.edges[position].target
-            if following in kept:
-                kept.discard(following)
-                again.append(following)
+def _stays(record: NodeRecord) -> bool:
+    return record.status in ("completed", "skipped") or (
+        record.status == "awaiting" and record.kind == "children"
+    )
 
 
-def _all_keys(plan: Plan, kept: Collection[str]) -> Iterable[str]:
-    return dict.fromkeys([*plan.nodes, *kept])
+class _Foundations:
+    """What each recorded node key follows from."""
+
+    def __init__(self, plan: Plan, records: Mapping[str, NodeRecord]) -> None:
+        self._plan = plan
+        self._in_loop: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        if plan.loops:
+            self._sort(records)
+        self._behind: dict[str, list[str]] = {}
+        for key, record in records.items():
+            for source in self._before(key, record):
+                self._behind.setdefault(source, []).append(key)
+        self._unknown = [source for source in self._behind if source not in records]
+
+    def close(self, kept: set[str], gone: Iterable[str]) -> None:
+        """Take out every key that follows from one that is not kept, or that has no record."""
+        going = [*gone, *self._unknown]
+        for source in going:  # grows
+            for key in self._behind.get(source, ()):
+                if key in kept:
+                    kept.discard(key)
+                    going.append(key)
+
+    def _sort(self, records: Iterable[str]) -> None:
+        for key in records:
+            rounds = NodeKey.parse(key).rounds
+            for depth, head in enumerate(self._plan.node(key).scope[: len(rounds)]):
+                self._in_loop.setdefault((head, rounds[:depth]), []).append(key)
+
+    def _before(self, key: str, record: NodeRecord) -> Iterator[str]:
+        owner = owner_of(key)
+        if owner is not None:
+            yield owner
+            return
+        children = Children.of(record)
+        if children is not None and record.resolved:  # what it is made of is no longer known: all or nothing
+            yield from children.keys()
+        for position in self._plan.incoming(key):
+            if not self._plan.loops:
+                yield self._plan.edges[position].source
+                continue
+            hop = self._plan.hops[position]
+            prefix = hop.prefix(NodeKey.parse(key).rounds)
+            if hop.leaves:  # whether it was taken is known of the whole loop only
+                yield from self._in_loop.get((hop.leaves[0], prefix), ())
+            else:
+                yield str(NodeKey(hop.source, prefix))
 
 
-def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> set[str]:
+def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> list[str]:
     """The keys that wrote a context key whose value is, or may be, that of a key that is not kept."""
     newest: dict[str, int] = {}
     for record in records.values():
-        for name in record.wrote:
-            if record.key not in kept:
-                newest[name] = max(newest.get(name, 0), record.seq)
-    return {
+        if record.key not in kept:
+            newest.update(
+                (name, max(newest.get(name, 0), record.seq)) for name in record.wrote if not is_mark(name)
+            )
+    return [
         record.key
         for record in records.values()
         if any(record.seq <= newest.get(name, -1) for name in record.wrote)
-    }
+    ]
 
 
 def owners(records: Iterable[NodeRecord]) -> dict[str, str]:
@@ -105,14 +151,6 @@ def owners(records: Iterable[NodeRecord]) -> dict[str, str]:
             if known is None or record.seq > known.seq:
                 newest[name] = record
     return {name: record.key for name, record in newest.items()}
-
-
-def executed(records: Mapping[str, NodeRecord], node: str) -> bool:
-    """Whether a node (or a node key) has run, or was asked to."""
-    return any(
-        record.status != "skipped" and node in (record.key, NodeKey.parse(record.key).node)
-        for record in records.values()
-    )
 
 
 def next_id(source: HeaderDocument) -> str:
