@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from flowcraft.distributed.client import RunNotFoundError
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_cli.local_run import moves
 from flowcraft_cli.views import RunView
@@ -92,10 +94,22 @@ def test_a_waiting_run_says_how_it_is_answered() -> None:
         ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "wait"}]}, False),
         ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "sleep"}]}, True),
         ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "retry"}]}, True),
+        ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "webhook"}]}, False),
+        ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "children"}]}, True),
+        ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "run", "runId": "waits"}]}, False),
+        ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "run", "runId": "ended"}]}, True),
+        ({"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "run", "runId": "new"}]}, True),
         ({"status": "paused"}, False),
         ({"status": "completed"}, False),
         ({"status": "cancelled"}, False),
     ],
 )
-def test_what_goes_on_by_itself(fields: dict[str, object], expected: bool) -> None:
-    assert moves(changed(**fields)) is expected
+async def test_what_goes_on_by_itself(fields: dict[str, object], expected: bool) -> None:
+    async def read(run_id: str) -> HeaderDocument:
+        if run_id == "new":
+            raise RunNotFoundError
+        waits: Any = {"status": "awaiting", "awaiting": [{"nodeKey": "a", "kind": "webhook"}]}
+        ended: Any = {"status": "completed"}
+        return {"waits": changed(**waits), "ended": changed(**ended)}[run_id]
+
+    assert await moves(changed(**fields), read) is expected

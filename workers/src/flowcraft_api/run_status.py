@@ -319,6 +319,8 @@ def _awaiting_node(document: AwaitingDocument) -> AwaitingNode:
         kind=kind if kind in _AWAITING_KINDS else "wait",
         since=parse_instant(document.get("since")),
         until=parse_instant(document.get("until")),
+        run_id=_text(document.get("runId"), 255) or None,
+        address=_text(document.get("address"), 2048) or None,
     )
 
 

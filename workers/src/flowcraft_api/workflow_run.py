@@ -195,14 +195,21 @@ class AwaitingNode(StatusModel):
     node_key: str = Field(max_length=MAX_NODE_KEY_LENGTH)
     """The key of the node: the nodeKey of a decision that answers it."""
 
-    kind: Literal["wait", "sleep", "retry"]
-    """What it waits for: wait is a decision, sleep is a time, retry is its next attempt."""
+    kind: Literal["wait", "webhook", "sleep", "retry", "run", "children"]
+    """What it waits for. A decision answers wait and webhook, sleep is a time, retry is its next attempt,
+    run is another run, children are nodes that it made."""
 
     since: Timestamp | None = None
     """Since when it waits."""
 
     until: Timestamp | None = None
     """When it goes on by itself. A node that waits for a decision without a time limit has no such time."""
+
+    run_id: str | None = Field(default=None, max_length=255)
+    """The run that a subflow waits for."""
+
+    address: str | None = Field(default=None, max_length=2048)
+    """Where a webhook is called. Whoever knows it may answer the node."""
 
 
 class NodeFailure(StatusModel):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from flowcraft.app import App
 from flowcraft.blueprint import Blueprint
+from flowcraft.distributed.client import RunNotFoundError
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.verbs import RefusedError
 from flowcraft.distributed.worker import Worker
@@ -22,7 +23,7 @@ from flowcraft_cli.blueprints import named
 from flowcraft_cli.changes import Changes
 from flowcraft_cli.progress import Progress
 from flowcraft_cli.usage import UsageError
-from flowcraft_cli.views import RunView
+from flowcraft_cli.views import ANSWERED, RunView
 
 if TYPE_CHECKING:
     from flowcraft_api.resources import WorkflowRun
@@ -169,7 +170,7 @@ class LocalRuns:
             decided = await self._decide(run, run.seen) or decided
         headers = [run.seen for run in self._runs]
         self._progress.show(headers)
-        return decided or any(moves(header) for header in headers)
+        return decided or any([await moves(header, self._client.header) for header in headers])
 
     async def _decide(self, run: LocalRun, header: HeaderDocument) -> bool:
         """Give the manifest's decisions to the nodes that have come to wait for them."""
@@ -188,13 +189,30 @@ class LocalRuns:
         return given
 
 
-def moves(header: HeaderDocument) -> bool:
-    """Whether a run goes on by itself: it works, sleeps, or waits for its next attempt."""
+Reader = Callable[[str], Awaitable[HeaderDocument]]
+"""Reads the header of a run."""
+
+
+async def moves(header: HeaderDocument, read: Reader) -> bool:
+    """Whether a run goes on by itself: it works, sleeps, or waits for its next attempt or for such a run."""
     if header.get("status") == "running":
         return not header.get("reason")  # it says why no worker can take the run
     if header.get("status") != "awaiting":
         return False
-    return any(entry.get("kind") != "wait" for entry in header.get("awaiting") or ())
+    for entry in header.get("awaiting") or ():
+        child = entry.get("runId")
+        if entry.get("kind") not in ANSWERED and (child is None or await _child_moves(child, read)):
+            return True
+    return False
+
+
+async def _child_moves(run_id: str, read: Reader) -> bool:
+    """Whether a child run moves; one that has ended does: its parent is about to go on."""
+    try:
+        header = await read(run_id)
+    except RunNotFoundError:
+        return True  # about to be created
+    return header.get("status") in TERMINAL_STATUSES or await moves(header, read)
 
 
 def _require_same(run: LocalRun, document: HeaderDocument) -> None:

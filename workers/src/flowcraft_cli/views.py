@@ -19,6 +19,8 @@ from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
 from flowcraft_cli.options import OutputFormat
 
+ANSWERED = frozenset({"wait", "webhook"})
+"""Kinds of waiting that a decision ends."""
 WIDE_COLUMNS = ("VERSION", "REASON", "RUN ID")
 
 
@@ -71,7 +73,7 @@ class RunView:
         """What a person can do about a run that does not go on by itself; empty if there is nothing."""
         if self.phase is RunPhase.SUSPENDED:
             return f"suspended; go on with `flowcraft resume {self.name}`"
-        waiting = [entry.node_key for entry in self.status.awaiting if entry.kind == "wait"]
+        waiting = [entry.node_key for entry in self.status.awaiting if entry.kind in ANSWERED]
         if not waiting:
             return ""
         actions = self._actions(waiting[0])
