@@ -102,9 +102,9 @@ class Surroundings:
     telemetry: Telemetry | None = None
 
 
-async def execute_node(
+def execute_node(
     work: Work, around: Surroundings, *, fallback: Work | None = None, first_attempt: int = 1
-) -> Outcome:
+) -> Coroutine[Any, Any, Outcome]:
     """Run a node until it completes, fails for good, is cancelled, or has to wait longer than a moment.
 
     Args:
@@ -120,10 +120,10 @@ async def execute_node(
         context = work.context(first_attempt)
         around.telemetry.node_started(context.node_key, context.input, first_attempt)
     if around.middleware:
-        return await execute_around(
+        return execute_around(
             work, around, first_attempt, lambda inner: _execute(inner, around, fallback, first_attempt)
         )
-    return await _execute(work, around, fallback, first_attempt)
+    return _execute(work, around, fallback, first_attempt)
 
 
 async def _execute(work: Work, around: Surroundings, fallback: Work | None, first_attempt: int) -> Outcome:

@@ -79,6 +79,8 @@ class JsonSerializer:
         """What was encoded; see ``Serializer.decode``."""
         if not isinstance(value, dict | list):
             return value
+        if not value:
+            return value.copy()
         try:
             encoded = orjson.dumps(value)
         except TypeError:

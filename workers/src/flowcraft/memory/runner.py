@@ -190,13 +190,14 @@ class MemoryRunner:
         if telemetry is not None:
             telemetry.resumed() if begun.again else telemetry.started(begun.input)
         tracing = self._extensions.tracing
-        with (
-            nullcontext() if tracing is None else tracing.running(begun.run_id, blueprint_id),
-            self._surround(program, options, begun.above) as surround,
-            _signalled(options.signal, surround.control),
-        ):
+        with self._surround(program, options, begun.above) as surround:
             run = MemoryRun(program, surround, begun.run_id, begun.input)
-            await _unwrapped(go(run))
+            if tracing is None and options.signal is None:
+                await _unwrapped(go(run))
+            else:
+                running = nullcontext() if tracing is None else tracing.running(begun.run_id, blueprint_id)
+                with running, _signalled(options.signal, surround.control):
+                    await _unwrapped(go(run))
         result = _result(run, program, begun.run_id, begun.input)
         if telemetry is not None:
             if result.status in ("awaiting", "paused"):
