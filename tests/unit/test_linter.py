@@ -12,6 +12,7 @@ from tests.unit.strategies import dag_blueprints, graph_blueprints
 from flowcraft import lint, require_valid
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeConfig, NodeDefinition
 from flowcraft.errors import BlueprintError
+from flowcraft.runtime import BlueprintCatalog
 
 
 def blueprint(nodes: list[Any], edges: list[Any] | None = None, **metadata: Any) -> Blueprint:
@@ -52,6 +53,30 @@ def controlled(params: dict[str, Any]) -> Blueprint:
     return Blueprint("b", (*nodes, NodeDefinition("c", "loop-controller", params)), tuple(edges))
 
 
+def subflow(**params: Any) -> NodeDefinition:
+    return NodeDefinition("sub", "subflow", params)
+
+
+def test_subflows_are_looked_up_where_the_blueprints_are_known() -> None:
+    child = Blueprint("child", (NodeDefinition("c1", "a"),), (), {"version": "1"})
+    catalog = BlueprintCatalog([child])
+
+    def found(node: NodeDefinition) -> list[tuple[str, str]]:
+        return [(each.code, each.message) for each in lint(blueprint([node]), blueprints=catalog)]
+
+    known = subflow(blueprintId="child", blueprintVersion="1", outputs={"x": "_outputs.c1", "y": "key"})
+    assert found(known) == []
+    ((code, message),) = found(subflow(blueprintId="chidl"))
+    assert (code, message) == (
+        "INVALID_SUBFLOW_BLUEPRINT_ID",
+        "node sub runs blueprint chidl, and there is none; did you mean 'child'?",
+    )
+    ((code, message),) = found(subflow(blueprintId="child", blueprintVersion="2"))
+    assert message == "node sub runs blueprint child version 2, and there is none"
+    ((code, message),) = found(subflow(blueprintId="child", outputs={"x": "_outputs.c2"}))
+    assert code == "UNKNOWN_SUBFLOW_OUTPUT"
+
+
 @pytest.mark.parametrize(
     ("subject", "expected"),
     [
@@ -61,6 +86,12 @@ def controlled(params: dict[str, Any]) -> Blueprint:
         (blueprint(["a", "a"]), ["DUPLICATE_NODE_ID"]),
         (blueprint(["unknown"]), ["MISSING_NODE_IMPLEMENTATION"]),
         (blueprint([NodeDefinition("a", "loop-controller")]), ["INVALID_LOOP", "INVALID_LOOP_CONDITION"]),
+        (blueprint([NodeDefinition("a", "subflow")]), ["INVALID_SUBFLOW_BLUEPRINT_ID"]),
+        (blueprint([subflow(blueprintId=7)]), ["INVALID_SUBFLOW_BLUEPRINT_ID"]),
+        (blueprint([subflow(blueprintId="b", inputs=["a"])]), ["INVALID_SUBFLOW"]),
+        (blueprint([subflow(blueprintId="b", outputs={"a": 1})]), ["INVALID_SUBFLOW"]),
+        (blueprint([subflow(blueprintId="b", blueprintVersion=1)]), ["INVALID_SUBFLOW"]),
+        (blueprint([subflow(blueprintId="b", inputs={"x": "y"}, outputs={"a": "b"})]), []),
         (
             blueprint([NodeDefinition("a", "batch-scatter")]),
             ["INVALID_BATCH_GATHER", "INVALID_BATCH_WORKER_KEY"],

@@ -213,12 +213,18 @@ def test_context_keys_are_read_out_of_the_code() -> None:
     assert f"{Path(__file__).name}:{line}: ship reads the context key 'totl'" in found.message
 
 
+SUB = {"id": "sub", "uses": "subflow", "params": {"blueprintId": "c"}}
+
+
 @pytest.mark.parametrize(
     ("key", "told"),
     [
         ("approve", None),
         ("approve#2", None),
         ("plan[review]", None),
+        ("sub/review", None),
+        ("sub#2/plan[a/b]", None),
+        ("work/review", "blueprint b has no node 'work/review'; nodes that wait are approve"),
         ("aprove", "blueprint b has no node 'aprove'; did you mean 'approve'?"),
         ("nobody", "blueprint b has no node 'nobody'; nodes that wait are approve"),
         ("work", "node work of blueprint b does not wait for a decision; nodes that wait are approve"),
@@ -226,6 +232,6 @@ def test_context_keys_are_read_out_of_the_code() -> None:
 )
 def test_a_decision_that_answers_no_node_is_told(key: str, told: str | None) -> None:
     subject = Blueprint.from_dict(
-        {"id": "b", "nodes": [{"id": "work", "uses": "work"}, {"id": "approve", "uses": "wait"}]}
+        {"id": "b", "nodes": [{"id": "work", "uses": "work"}, {"id": "approve", "uses": "wait"}, SUB]}
     )
     assert unknown_decision(subject, key) == told

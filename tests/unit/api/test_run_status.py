@@ -133,6 +133,27 @@ def test_a_waiting_run_says_for_what_and_how_to_answer() -> None:
     assert status.duration == "10s"
 
 
+def test_a_run_that_waits_for_a_call_or_for_another_run_says_where() -> None:
+    waiting = [
+        {
+            "nodeKey": "hook",
+            "kind": "webhook",
+            "since": None,
+            "until": None,
+            "address": "https://x.example/1",
+        },
+        {"nodeKey": "sub", "kind": "run", "since": None, "until": None, "runId": "order-1.sub-0"},
+    ]
+    status = run_status(header("awaiting", awaiting=waiting), SPEC, now=NOW)
+    assert status.to_document()["awaiting"] == [
+        {"nodeKey": "hook", "kind": "webhook", "address": "https://x.example/1"},
+        {"nodeKey": "sub", "kind": "run", "runId": "order-1.sub-0"},
+    ]
+    summary = condition_of(status.conditions, "Succeeded")
+    assert summary is not None
+    assert "answer with spec.decisions or `flowcraft decide` for hook" in summary.message
+
+
 def test_a_failed_run_says_which_node_failed_and_why() -> None:
     error = {
         "nodeKey": "charge",

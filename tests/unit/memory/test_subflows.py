@@ -106,7 +106,6 @@ async def test_a_failed_subflow_is_tried_again_and_then_fails_its_node_or_falls_
 @pytest.mark.parametrize(
     ("params", "kind"),
     [
-        ({}, "SubflowError"),
         ({"blueprintId": "nobody"}, "BlueprintUnknown"),
         ({"blueprintId": "broken"}, "InvalidBlueprint"),
     ],

@@ -196,6 +196,16 @@ class TestDecisions:
         found = self.waiting("approve", kind="sleep")
         assert plan_run(spec(decisions=[self.approve]), found, ACTIVE, NOW).step is None
 
+    def test_a_webhook_is_answered_too(self) -> None:
+        found = self.waiting("approve", kind="webhook")
+        assert plan_run(spec(decisions=[self.approve]), found, ACTIVE, NOW).step == Decide(self.approve)
+
+    def test_one_for_a_node_in_a_subflow_is_given_while_that_is_waited_for(self) -> None:
+        inside = Decision(node_key="sub/approve")
+        wanted = spec(decisions=[inside])
+        assert plan_run(wanted, self.waiting("sub", kind="run"), ACTIVE, NOW).step == Decide(inside)
+        assert plan_run(wanted, self.waiting("other", kind="run"), ACTIVE, NOW).step is None
+
     def test_one_is_not_repeated_before_its_effect_can_be_seen(self) -> None:
         wanted, found = spec(decisions=[self.approve]), self.waiting("approve")
         given = replace(ACTIVE, decided={"approve": NOW - timedelta(seconds=5)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_only_ids, reachable
 from flowcraft.batch_mistakes import batch_mistakes
@@ -18,6 +18,10 @@ from flowcraft.linting.finding import Finding, Path, Severity, Words
 from flowcraft.linting.loops import loop_mistakes
 from flowcraft.linting.names import unknown_names
 from flowcraft.linting.reach import dead_ends
+from flowcraft.linting.subflows import malformed_subflows, unknown_subflows
+
+if TYPE_CHECKING:
+    from flowcraft.runtime import BlueprintCatalog
 
 __all__ = ["Finding", "Severity", "lint", "require_valid"]
 
@@ -28,7 +32,11 @@ MAX_TOLD: Final = 20
 
 
 def lint(
-    blueprint: Blueprint, registry: Collection[str] | None = None, *, context_keys: Collection[str] = ()
+    blueprint: Blueprint,
+    registry: Collection[str] | None = None,
+    *,
+    context_keys: Collection[str] = (),
+    blueprints: BlueprintCatalog | None = None,
 ) -> list[Finding]:
     """Find a blueprint's mistakes.
 
@@ -36,8 +44,11 @@ def lint(
         blueprint: What to look at.
         registry: Names of the implementations there are; None: whether nodes have one is not looked at.
         context_keys: Context keys known to be written by nodes; what reads nearly one of them is told.
+        blueprints: Those that subflows may run; None: whether there is one is not looked at.
     """
     findings = _errors(blueprint, registry)
+    if blueprints is not None:
+        findings += unknown_subflows(blueprint, blueprints.find, frozenset(blueprints))
     findings += unknown_names(blueprint, context_keys)
     findings += misspelt_fields(blueprint)
     entries = blueprint.metadata.get("cycleEntryPoints")
@@ -53,6 +64,7 @@ def _errors(blueprint: Blueprint, registry: Collection[str] | None) -> list[Find
     findings += _shape(blueprint, analysis)
     findings += _fallbacks(blueprint, registry)
     findings += [Finding(*mistake) for mistake in batch_mistakes(blueprint, registry)]
+    findings += malformed_subflows(blueprint)
     return findings
 
 

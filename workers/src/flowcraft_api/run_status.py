@@ -51,6 +51,8 @@ PHASE_OF_STATUS: Mapping[str, RunPhase] = {
     "cancelled": RunPhase.CANCELLED,
 }
 
+DECIDED = ("wait", "webhook")
+"""Kinds of waiting node that a decision answers."""
 _AWAITING_KINDS = frozenset(get_args(AwaitingNode.model_fields["kind"].annotation))
 
 
@@ -247,7 +249,7 @@ def _active_message(phase: RunPhase, header: HeaderDocument) -> str:
     if phase is RunPhase.AWAITING and (waiting := header.get("awaiting")):
         keys = [str(each.get("nodeKey")) for each in waiting]
         shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-        asked = [key for key, each in zip(keys, waiting, strict=True) if each.get("kind") == "wait"]
+        asked = [key for key, each in zip(keys, waiting, strict=True) if each.get("kind") in DECIDED]
         hint = f"; answer with spec.decisions or `flowcraft decide` for {asked[0]}" if asked else ""
         return f"Waiting at {shown}{hint}."
     if phase is RunPhase.SUSPENDED:

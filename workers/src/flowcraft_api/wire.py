@@ -96,7 +96,7 @@ class HeaderDocument(TypedDict, total=False):
     pool: str
     namespace: str
     name: str | None
-    """The name of the WorkflowRun, where one stands for this run."""
+    """The name of the WorkflowRun, where one stands for this run; of a child run, parent/node key."""
     blueprintId: str
     blueprintVersion: str | None
     blueprintHash: str | None

@@ -174,10 +174,13 @@ class LocalRuns:
 
     async def _decide(self, run: LocalRun, header: HeaderDocument) -> bool:
         """Give the manifest's decisions to the nodes that have come to wait for them."""
-        waiting = {entry["nodeKey"] for entry in header.get("awaiting") or ()}
+        listed = header.get("awaiting") or ()
+        waiting = {entry["nodeKey"] for entry in listed}
+        subflows = tuple(f"{entry['nodeKey']}/" for entry in listed if entry.get("runId"))
         given = False
         for decision in run.manifest.spec.decisions:
-            if decision.node_key in waiting and decision.node_key not in run.decided:
+            inside = decision.node_key.startswith(subflows)
+            if (decision.node_key in waiting or inside) and decision.node_key not in run.decided:
                 run.decided.add(decision.node_key)
                 try:
                     await self._client.decide(
@@ -185,6 +188,9 @@ class LocalRuns:
                     )
                     given = True
                 except RefusedError as error:
+                    if inside and error.retryable:  # it comes to wait there, or it does not
+                        run.decided.discard(decision.node_key)
+                        continue
                     self._progress.tell(f"{run.manifest.metadata.name}: {error}")
         return given
 

@@ -132,6 +132,12 @@ class Settings:
     stalled_threshold_s: float = _setting(
         300.0, "Seconds without a change after which a worker's reconciliation looks at a run.", least=1.0
     )
+    webhook_url: str = _setting(
+        "",
+        "Where callers of webhooks send their answers: an address to which run id, node key and token are "
+        "appended as a path, or one with `{runId}`, `{nodeKey}` and `{token}` in it. What listens there "
+        "gives each call on as a decision. Without it webhooks have no address: `flowcraft decide` answers.",
+    )
     health_port: int | None = _setting(
         None, "Port of a worker's `/livez`, `/readyz` and `/metrics`; without it, none is opened.", least=0
     )

@@ -75,7 +75,8 @@ class RunView:
             return f"suspended; go on with `flowcraft resume {self.name}`"
         waiting = [entry.node_key for entry in self.status.awaiting if entry.kind in ANSWERED]
         if not waiting:
-            return ""
+            runs = [entry.run_id for entry in self.status.awaiting if entry.run_id]
+            return f"waits for {', '.join(runs)}; look with `flowcraft describe {runs[0]}`" if runs else ""
         actions = self._actions(waiting[0])
         action = f" --action {'|'.join(actions)}" if actions else ""
         return (

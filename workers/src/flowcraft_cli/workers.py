@@ -56,6 +56,7 @@ def services_of(backend: Backend, app: App, settings: Settings) -> Services:
             visibility_timeout_s=settings.visibility_timeout_s,
             max_deliveries=settings.max_deliveries,
             drain_s=settings.drain_s,
+            webhook_url=settings.webhook_url,
         ),
     )
 

@@ -15,6 +15,7 @@ from flowcraft_api.conditions import condition_of
 from flowcraft_api.run_status import (
     BACKEND_UNREACHABLE,
     CANCELLED,
+    DECIDED,
     SPEC_CHANGE_IGNORED,
     RunObstacle,
     run_status,
@@ -249,12 +250,14 @@ def _steering(spec: WorkflowRunSpec, header: HeaderDocument, facts: RunFacts, no
 def _decision(spec: WorkflowRunSpec, header: HeaderDocument, facts: RunFacts, now: datetime) -> Decide | None:
     """The first answer that a node waits for; the others are kept until theirs does."""
     listed = header.get("awaiting") or []
-    waiting = {each.get("nodeKey") for each in listed if each.get("kind") == "wait"}
+    waiting = {each.get("nodeKey") for each in listed if each.get("kind") in DECIDED}
+    subflows = tuple(f"{each.get('nodeKey')}/" for each in listed if each.get("kind") == "run")
     for decision in spec.decisions:
         given_at = facts.decided.get(decision.node_key)
         if given_at is not None and now - given_at < DECIDE_AGAIN_AFTER:
             continue
-        if decision.node_key in waiting or len(listed) >= LISTED_IN_HEADER:
+        inside = decision.node_key.startswith(subflows)  # the client knows whether it waits there yet
+        if decision.node_key in waiting or inside or len(listed) >= LISTED_IN_HEADER:
             return Decide(decision)
     return None
 

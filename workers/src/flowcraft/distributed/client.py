@@ -16,7 +16,7 @@ from flowcraft.distributed import continuation
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.callbacks import is_token_of
 from flowcraft.distributed.continuation import Continuation
-from flowcraft.distributed.families import conclude, steer_children
+from flowcraft.distributed.families import child_of, conclude, steer_children
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, Plans, pin
@@ -36,6 +36,7 @@ from flowcraft.distributed.verbs import (
     permits_decision,
     ruling,
 )
+from flowcraft.engine.subflows import MAX_DEPTH
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
@@ -152,6 +153,9 @@ class Client:
     ) -> None:
         """Answer a waiting node: commit the decision, then signal it. The same answer again signals again.
 
+        One that waits in a subflow is ``<key of the subflow's node>/<node key in it>``, or is answered under
+        the id of the child run.
+
         Raises:
             RefusedError: the node does not wait yet (retryable), or another decision was made.
         """
@@ -160,6 +164,9 @@ class Client:
         loaded = await self.facts.load(run_id, nodes=[node_key])
         session = loaded.session
         found = loaded.records.get(node_key)
+        if found is None and (inside := await self._inside(run_id, node_key)):
+            await self.decide(inside[0], inside[1], action=action, output=output)
+            return
         if permits_decision(stored.document, node_key, found.record if found else None):
             assert found is not None  # noqa: S101  what waits has a record
             session = await self._decide(run_id, found, decision)
@@ -356,6 +363,19 @@ class Client:
         raise BackendUnavailableError(
             f"the header of run {run_id} changed {MAX_REPLACE_TRIES} times meanwhile"
         )
+
+    async def _inside(self, run_id: str, node_key: str) -> tuple[str, str] | None:
+        """The child run that a key with a slash leads into, and the rest of the key; None if into none."""
+        places = [place for place, letter in enumerate(node_key) if letter == "/"]
+        heads = [node_key[:place] for place in places[:MAX_DEPTH]]
+        if not heads:
+            return None
+        loaded = await self.facts.load(run_id, nodes=heads)
+        for head in heads:
+            found = loaded.records.get(head)
+            if found is not None and (child_id := child_of(found.record)):
+                return child_id, node_key[len(head) + 1 :]
+        return None
 
     async def _decide(self, run_id: str, waiting: StoredRecord, decision: Mapping[str, Any]) -> str:
         """Commit a decision; the token of whoever reads after it."""

@@ -200,6 +200,7 @@ def as_child(
     for name in ("queue", "pool", "namespace"):
         if name in parent:
             child[name] = parent[name]
+    child["name"] = f"{parent.get('name') or parent['runId']}/{node_key}"
     deadlines = [at for at in (parent.get("deadlineAt"), deadline_at) if at]
     if deadlines:
         child["deadlineAt"] = child["nextCheck"] = min(deadlines)

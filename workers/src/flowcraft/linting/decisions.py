@@ -15,8 +15,11 @@ DECIDED: Final = frozenset({"wait", "webhook"})
 def unknown_decision(blueprint: Blueprint, node_key: str) -> str | None:
     """What is wrong with a decision on this node key; None if a run of the blueprint may wait there.
 
-    What a node gives at run time is not known before, so a decision on a child is taken as it is.
+    What a node gives at run time is not known before, so a decision on a child is taken as it is; so is one
+    on a node in a subflow, because the subflow's blueprint is not looked at here.
     """
+    if _in_subflow(blueprint, node_key):
+        return None
     key = NodeKey.parse(node_key)
     waiting = [node.id for node in blueprint.nodes if node.uses in DECIDED]
     if key.child is not None or key.node in waiting:
@@ -27,3 +30,9 @@ def unknown_decision(blueprint: Blueprint, node_key: str) -> str | None:
         return f"node {node_id} of blueprint {blueprint.id} does not wait for a decision{told}"
     hint = Words(waiting or blueprint.node_ids).hint(node_id)
     return f"blueprint {blueprint.id} has no node {node_id!r}{hint or told}"
+
+
+def _in_subflow(blueprint: Blueprint, node_key: str) -> bool:
+    heads = [node_key[:place] for place, letter in enumerate(node_key) if letter == "/"]
+    subflows = {node.id for node in blueprint.nodes if node.uses == "subflow"}
+    return any(NodeKey.parse(head).node in subflows for head in heads)

@@ -85,7 +85,8 @@ def _of_blueprint(place: Place, app: App | None, written: set[str]) -> Iterator[
     from flowcraft.linting.finding import Paths
 
     paths = Paths(place.blueprint)
-    for finding in look(place.blueprint, app.registry if app else None, context_keys=written):
+    registry, blueprints = (app.registry, app.blueprints) if app else (None, None)
+    for finding in look(place.blueprint, registry, context_keys=written, blueprints=blueprints):
         position, document = None, place.document
         if document is not None:
             path = (*place.path, *paths.of(finding))
