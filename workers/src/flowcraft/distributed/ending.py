@@ -9,9 +9,11 @@ import orjson
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.families import conclude
+from flowcraft.distributed.looping import look_up
 from flowcraft.distributed.progress import counted, grows
 from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import Stored
 from flowcraft.ports.errors import PreconditionFailedError, StaleReadError
@@ -69,8 +71,17 @@ async def _collected(
 ) -> dict[str, Any]:
     """Outputs of the completed terminal nodes, by node id."""
     wanted = terminal_nodes(plan)
-    records = await _resolved(ports, run_id, wanted, known, session)
-    return {node_id: records[node_id].output for node_id in wanted if records[node_id].status == "completed"}
+    outside = [node_id for node_id in wanted if not plan.nodes[node_id].scope]
+    records = await _resolved(ports, run_id, outside, known, session)
+    if len(outside) < len(wanted):  # of those in loops, the last time that they ran
+        inside = [node_id for node_id in wanted if plan.nodes[node_id].scope]
+        latest, _ = await look_up(ports.facts, run_id, plan, inside, reader=NodeKey(""), session=session)
+        records.update(latest)
+    return {
+        node_id: records[node_id].output
+        for node_id in wanted
+        if node_id in records and records[node_id].status == "completed"
+    }
 
 
 async def _resolved(
@@ -119,6 +130,7 @@ _TOLD: Final = frozenset(
         "BlueprintUnknown",
         "InputTooLarge",
         "InvalidBlueprint",
+        "LoopWithoutEnd",
         "RunIdTaken",
         "SubflowCancelled",
         "SubflowError",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Sequence
+from typing import Any
+
+from flowcraft.distributed.looping import answer
 from flowcraft.distributed.owners import ChildLoader, NoSuchChildError
 from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import owner_of
 from flowcraft.engine.inputs import Facts
+from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.lookup import Ask, Known, Lookup, Seen
 from flowcraft.engine.making import Owned
 from flowcraft.engine.resolution import Join, join_state
 from flowcraft.ports import StoredRecord
@@ -32,6 +39,7 @@ class Gatherer:
         self._runs = runs
         self._run = run
         self._last: dict[str, NodeRecord] = {}
+        self._seen = Seen()
         self.session = session
         self.owned: Owned | None = None
 
@@ -87,6 +95,11 @@ class Gatherer:
         if owner_of(key) is not None:
             return  # its owner's record, which was loaded for its own, made it ready
         run = self._run
+        if run.plan.loops:
+            _, facts = await self._load_in_loops(key, look=False)
+            if not self._ready(key, facts):
+                raise StaleReadError(f"nothing that node {key} of run {run.run_id} follows from is visible")
+            return
         names = list(self._runs.needs(run.plan, key).records)
         records = await self._services.facts.resolved(run.run_id, names, self.session) if names else {}
         if not self._ready(key, Facts(records, {}, None)):
@@ -103,8 +116,60 @@ class Gatherer:
         self.session, self.owned = child.session, child.owned
         return child.own, child.facts
 
+    async def _load_in_loops(self, key: str, *, look: bool) -> tuple[StoredRecord | None, Facts]:
+        """As ``_load_once``, where which records to load may depend on marks that were loaded before."""
+        run = self._run
+        needs = self._runs.needs(run.plan, key)
+        fresh = bool(needs.context) and (len(run.plan.incoming(key)) > 1 or not self.session)
+        known = Known() if fresh else self._known()
+        lookup = Lookup(run.plan, NodeKey.parse(key), needs.named, known)
+        ask, own, requests = lookup.ask(), None, 0
+        context: dict[str, Any] = {}
+        while ask is not None or not requests:
+            asked = ask or Ask()
+            nodes = [*asked.keys, *([key] if look and not requests else [])]
+            names = [*asked.marks, *(() if requests else sorted(needs.context))]
+            wants_input = not run.known_input
+            requests += 1
+            if nodes or names or wants_input:
+                loaded = await self._services.facts.load(
+                    run.run_id, nodes=nodes, context=names, with_input=wants_input, session=self.session
+                )
+                self.session = loaded.session or self.session
+                if wants_input and loaded.input is not None:
+                    run.input, run.known_input = loaded.input, True
+                own = loaded.records.get(key, own)
+                context.update((name, loaded.context[name]) for name in needs.context & loaded.context.keys())
+                answer(known, asked, loaded)
+            ask = lookup.ask()
+        if fresh and requests > 1:  # with what the records have seen
+            again = await self._services.facts.load(
+                run.run_id, context=sorted(needs.context), session=self.session
+            )
+            context, self.session = dict(again.context), again.session or self.session
+        self._seen = seen = lookup.seen
+        for record in (*seen.sources, *seen.records.values()):
+            run.keep(record)
+        behind = {record.node: record for record in seen.edges.values()}
+        return own, Facts({**behind, **seen.records}, context, run.input, seen.edges)
+
+    def _known(self) -> Known:
+        remembered: list[dict[str, Any]] = [{}, self._last, self._run.records]
+        return Known(ChainMap(*remembered), ChainMap({}, self._run.marks))
+
+    def sources(self, key: str, facts: Facts) -> Sequence[NodeRecord]:
+        """The resolved records whose edges enter a node key that was just loaded."""
+        plan = self._run.plan
+        if plan.loops:
+            return self._seen.sources
+        names = dict.fromkeys(plan.edges[position].source for position in plan.node(key).incoming)
+        found = [facts.records[name] for name in names if name in facts.records]
+        return [record for record in found if record.resolved]
+
     async def _load_once(self, key: str, *, look: bool) -> tuple[StoredRecord | None, Facts]:
         run = self._run
+        if run.plan.loops:
+            return await self._load_in_loops(key, look=look)
         node = run.plan.node(key)
         known = {**run.records, **self._last} if self._last.keys() - run.records.keys() else run.records
         needs = self._runs.needs(run.plan, key)
@@ -149,15 +214,17 @@ class Gatherer:
 
     def _ready(self, key: str, facts: Facts) -> bool:
         plan = self._run.plan
-        node = plan.node(key)
-        if not node.incoming:
+        node, incoming = plan.node(key), plan.incoming(key)
+        if not incoming:
             return True
-        states = {
-            str(position): record.took(position)
-            for position in node.incoming
-            if (record := facts.records.get(plan.edges[position].source)) is not None and record.resolved
-        }
-        state = join_state(states, len(node.incoming), any_join=node.any_join)
+        states = self._seen.states
+        if not plan.loops:
+            states = {
+                str(position): record.took(position)
+                for position in incoming
+                if (record := facts.records.get(plan.edges[position].source)) is not None and record.resolved
+            }
+        state = join_state(states, len(incoming), any_join=node.any_join)
         if state is Join.DEAD:
             raise NotReadyError(f"all edges into node {key} are dead")
         return state is Join.READY

@@ -147,10 +147,11 @@ class Job:
             await self._finish()
             return
         self._turn = turn = self._new_turn(run, message)
-        key = message.node_key or run.plan.start[0]
+        start = run.plan.start_keys()
+        key = run.plan.placed(message.node_key) or start[0]
         look = message.check or self._custody.delivery.delivery_count > 1
-        if message.is_start and len(run.plan.start) > 1:
-            siblings = run.plan.start[1:]
+        if message.is_start and len(start) > 1:
+            siblings = start[1:]
             claim = await self._custody.claim(key, activity=len(siblings))
             if claim is Claim.HELD:
                 siblings = ()  # its holder sends them, or this message does when it comes again
@@ -169,7 +170,7 @@ class Job:
         if isinstance(run, Refusal):
             await self._refused(run)
             return None
-        if message.node_key and not run.plan.knows(message.node_key):
+        if message.node_key and not run.plan.knows(run.plan.placed(message.node_key)):
             await self._custody.poison(f"blueprint {run.plan.blueprint.id} has no node {message.node_key}")
             return None
         return run
@@ -318,12 +319,7 @@ class Job:
         await self._narrator.settled(run)
 
     async def _fail_run(self, run: Run, turn: Turn, record: NodeRecord) -> None:
-        if grows(run.plan, run.stored.document):
-            progress = await counted(self._services, run.stored.document, run.plan, turn.session)
-        else:
-            sources = [key for key in run.plan.nodes if key != record.key]
-            resolved = await self._services.facts.resolved(run.run_id, sources, turn.session)
-            progress = (len(resolved) + 1, len(run.plan.nodes))
+        progress = await self._progress(run, turn, record)
         run.stored = await publish_failed(
             self._services,
             run.stored,
@@ -332,6 +328,15 @@ class Job:
             errors=[failure(record)],
             progress=progress,
         )
+
+    async def _progress(self, run: Run, turn: Turn, failed: NodeRecord) -> tuple[int, int]:
+        """How many node keys are resolved at a failure, and how many there are."""
+        facts = self._services.facts
+        if grows(run.plan, run.stored.document):
+            return await counted(self._services, run.stored.document, run.plan, turn.session, failed)
+        sources = [key for key in run.plan.nodes if key != failed.key]
+        resolved = await facts.resolved(run.run_id, sources, turn.session)
+        return len(resolved) + 1, len(run.plan.nodes)
 
     # ---- the end of a delivery ----
 
@@ -364,7 +369,7 @@ class Job:
             return
         if run is None:
             return
-        key = message.node_key or run.plan.start[0]
+        key = run.plan.placed(message.node_key) or run.plan.start_keys()[0]
         if not await self._holds(await self._custody.claim(key, woken=message.woken)):
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)

@@ -41,10 +41,13 @@ def grows(plan: Plan, header: HeaderDocument) -> bool:
     return header.get("progress", {}).get("total", 0) > len(plan.nodes)
 
 
-async def counted(ports: Ports, header: HeaderDocument, plan: Plan, session: str = "") -> tuple[int, int]:
-    """Node keys resolved and known, of a run that grows, by all its records."""
+async def counted(
+    ports: Ports, header: HeaderDocument, plan: Plan, session: str = "", *more: NodeRecord
+) -> tuple[int, int]:
+    """Node keys resolved and known, of a run that grows, by all its records and these."""
     records: dict[str, NodeRecord] = {}
     async for page in ports.facts.records(header["runId"], session):
         records.update((stored.record.key, stored.record) for stored in page)
-    resolution = resolve_all(plan, records)
-    return resolution.resolved, resolution.total
+    records.update((record.key, record) for record in more)
+    total = resolve_all(plan, records).total
+    return sum(record.resolved for record in records.values()), total

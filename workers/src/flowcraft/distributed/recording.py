@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flowcraft.distributed.gathering import Gatherer
+from flowcraft.distributed.looping import mark_writes
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
@@ -66,8 +67,11 @@ class Recorder:
         if record.resolved and record.status != "failed":
             wave = self._follow(record)
             skips = router.skip_records(wave.skipped)
+        user_writes, context = context, [*context, *mark_writes(self._run.plan, [record, *skips])]
         # What does not fit in the batch is recorded before anything arrives, all the same.
         inline = skips if len(skips) + len(context) < INLINE_OPERATIONS else []
+        if skips and not inline:  # those of the skipped are written with them
+            context = [*user_writes, *mark_writes(self._run.plan, [record])]
         commit = Commit(
             create=inline if replaces else [record, *inline],
             replace=(replaces, record) if replaces else None,
@@ -81,7 +85,8 @@ class Recorder:
         if skips and not inline:
             await router.skip(wave.skipped if wave else ())
             self._gatherer.session = router.session
-        self._tell(record, context, wave)
+        self._run.keep_marks(context)
+        self._tell(record, user_writes, wave)
         if record.resolved:
             self._gatherer.committed(record)
             self._run.keep(record)

@@ -6,15 +6,16 @@ they look at it. It may be done twice, or by two at once, without harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.families import child_of, end_orphan, is_over, orphaned
+from flowcraft.distributed.looping import mark_writes, write_marks
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports, hint
@@ -23,6 +24,8 @@ from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.children import resolve_all
 from flowcraft.engine.derivation import Resolution
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.marks import ExitMark, exit_name, over_name
+from flowcraft.engine.plan import Plan
 from flowcraft.ports import Commit, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,
@@ -108,10 +111,11 @@ async def _derive(
     if resolution.failed:
         await _publish_failure(ports, stored, records, resolution)
         return Repair(ended=True)
-    await _write_skips(ports, run_id, resolution.skipped)
+    await _write_skips(ports, run_id, plan, resolution.skipped)
+    session = await _write_marks(ports, run_id, plan, records, resolution)
     if resolution.ended:
         try:
-            await publish_completed(ports, stored, plan, {})
+            await publish_completed(ports, stored, plan, {}, session)
         except StaleReadError:
             return Repair(skipped=len(resolution.skipped))  # the next pass sees what this one knows of
         await hint(ports, run_id)
@@ -161,15 +165,43 @@ async def _publish_failure(
     await hint(ports, stored.document["runId"])
 
 
-async def _write_skips(ports: Ports, run_id: str, skipped: tuple[str, ...]) -> None:
+async def _write_skips(ports: Ports, run_id: str, plan: Plan, skipped: tuple[str, ...]) -> None:
     now = iso(ports.clock.now())
     records = [NodeRecord(key, NodeKey.parse(key).node, "skipped", finished_at=now) for key in skipped]
     for start in range(0, len(records), SKIPS_PER_COMMIT):
         part = records[start : start + SKIPS_PER_COMMIT]
+        marks = {mark.key: mark.value for mark in mark_writes(plan, part)}
+        await write_marks(ports.facts, run_id, marks, "")  # the edges are dead in any case
         try:
             await ports.facts.commit(run_id, Commit(create=part))
         except ConflictError:
             await _write_one_by_one(ports, run_id, part)
+
+
+async def _write_marks(
+    ports: Ports, run_id: str, plan: Plan, records: Mapping[str, NodeRecord], resolution: Resolution
+) -> str:
+    """Mark what loops that are over have left open: whoever closed their last round may have died over it.
+
+    These are exits that no round took, as long as somebody waits for them, and at the end of the run the
+    number of rounds of loops whose nodes are part of its output. Gives the token that has seen them.
+    """
+    if not plan.loops:
+        return ""
+    marks: dict[str, Any] = {}
+    for position, prefix in resolution.dead_exits:
+        hop = plan.hops[position]
+        if not hop.at_once and str(hop.target_key(prefix)) not in records:
+            scope = plan.nodes[hop.source].scope
+            rounds = (*prefix, *(1 for _ in scope[len(prefix) :]))
+            marks[exit_name(position, prefix)] = ExitMark(False, rounds).to_json()
+    if resolution.ended:
+        marks.update(
+            (over_name(place.node, ()), number)
+            for place, number in resolution.rounds.items()
+            if not place.rounds and not plan.loops[place.node].tight
+        )
+    return await write_marks(ports.facts, run_id, marks, "")
 
 
 async def _write_one_by_one(ports: Ports, run_id: str, records: Iterable[NodeRecord]) -> None:

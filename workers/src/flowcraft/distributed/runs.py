@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flowcraft.distributed.owners import Owners
 from flowcraft.distributed.progress import Growth
 from flowcraft.engine.inputs import Evaluator, Needs, needs
+from flowcraft.engine.marks import is_mark
 from flowcraft.engine.plan import Plan
-from flowcraft.ports import Stored
+from flowcraft.ports import ContextWrite, Stored
 from flowcraft.records import NodeRecord
 
 MAX_RECORDS: Final = 4096
@@ -33,6 +34,7 @@ class Run:
         session: Token of this worker's latest commit to the run.
         input: The run's input once it is known; ``known_input`` tells.
         owners: Owners of children, and what these are made of.
+        marks: Marks of exits that this worker wrote.
         growth: Node keys that it has more than when it began.
     """
 
@@ -46,6 +48,7 @@ class Run:
     input: Any = None
     known_input: bool = False
     owners: Owners = field(default_factory=Owners)
+    marks: dict[str, Any] = field(default_factory=dict)
     growth: Growth = field(default_factory=Growth)
 
     @property
@@ -57,8 +60,20 @@ class Run:
         """Remember a resolved record if it is small; those of children are read by who gathers them alone."""
         if record.key.endswith("]"):
             return
-        if len(self.records) < MAX_RECORDS and _small(record.output, SMALL) > 0:
+        if _small(record.output, SMALL) > 0:
+            if len(self.records) >= MAX_RECORDS:
+                if not self.plan.loops:
+                    return
+                del self.records[next(iter(self.records))]  # of a round long past, most likely
             self.records[record.key] = record
+
+    def keep_marks(self, writes: Iterable[ContextWrite]) -> None:
+        """Remember marks of exits, which never change once nothing is going on in their loop."""
+        for write in writes:
+            if is_mark(write.key) and not write.deleted:
+                if len(self.marks) >= MAX_RECORDS:
+                    del self.marks[next(iter(self.marks))]
+                self.marks[write.key] = write.value
 
 
 class Runs:
@@ -95,8 +110,9 @@ class Runs:
         if run is not None:
             run.stale = True
 
-    def needs(self, plan: Plan, node_id: str) -> Needs:
+    def needs(self, plan: Plan, node_key: str) -> Needs:
         """What a node's turn reads; computed once a blueprint."""
+        node_id = plan.node(node_key).id if plan.loops else node_key
         key = (plan.blueprint.content_hash, node_id)
         found = self._needs.get(key)
         if found is None:

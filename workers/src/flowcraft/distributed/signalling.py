@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flowcraft.distributed.looping import close_round, mark_writes, write_marks
 from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso
 from flowcraft.engine.children import is_children_join
-from flowcraft.engine.evidence import predecessors, recorded_states
+from flowcraft.engine.evidence import evidence, predecessors, recorded_states
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.resolution import (
     Join,
     JoinStates,
     Wave,
+    fired,
     join_state,
-    skip_path,
 )
 from flowcraft.ports import Arrival, Commit, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError, ConflictError
@@ -75,29 +76,43 @@ class Router:
         for join, answer in zip(joins, answers, strict=True):
             if answer in (Arrival.OPEN, Arrival.FIRED):
                 continue
-            if not join.node:
-                routed.ended = True
-            elif answer is Arrival.READY:
+            if is_children_join(join.join):
                 routed.ready.append(join.node)
-                if is_children_join(join.join):
-                    routed.woken.append(join.node)
+                routed.woken.append(join.node)
+            elif not join.node and not join.round:
+                routed.ended = True
             else:
-                keys, wave = skip_path(self._run.plan, join.node)
-                await self.skip(keys)
-                tells = self._services.tells(self._run.run_id, self._run.plan.blueprint.id)
-                if tells is not None:
-                    tells.skipped(keys)
-                routed.skipped += len(keys)
+                wave = await self._fired(join, ready=answer is Arrival.READY)
+                await self._skipped(wave.skipped)
+                routed.ready.extend(wave.ready)
+                routed.skipped += len(wave.skipped)
                 routed.ended = routed.ended or wave.ended
                 following.extend(wave.joins)
         return following
+
+    async def _fired(self, join: JoinStates, *, ready: bool) -> Wave:
+        if not join.round:
+            return fired(self._run.plan, join, ready=ready)
+        run = self._run
+        wave, self.session = await close_round(
+            self._services.facts, run.run_id, run.plan, join, turned=ready, session=self.session
+        )
+        return wave
+
+    async def _skipped(self, keys: Sequence[str]) -> None:
+        if not keys:
+            return
+        await self.skip(keys)
+        tells = self._services.tells(self._run.run_id, self._run.plan.blueprint.id)
+        if tells is not None:
+            tells.skipped(keys)
 
     async def skip(self, keys: Sequence[str]) -> None:
         """Record node keys as skipped; those that are recorded already stay as they are."""
         for start in range(0, len(keys), CHUNK):
             records = self.skip_records(keys[start : start + CHUNK])
             try:
-                self.session = await self._services.facts.commit(self._run.run_id, Commit(create=records))
+                await self._commit_skips(records)
             except ConflictError:
                 await self._skip_one_by_one(records)
 
@@ -116,10 +131,18 @@ class Router:
             for key in keys
         ]
 
+    async def _commit_skips(self, records: Sequence[NodeRecord]) -> None:
+        facts, run_id = self._services.facts, self._run.run_id
+        marks = mark_writes(self._run.plan, records)
+        if len(records) + len(marks) > CHUNK:  # the edges are dead in any case: it may be known before
+            await write_marks(facts, run_id, {mark.key: mark.value for mark in marks}, self.session)
+            marks = []
+        self.session = await facts.commit(run_id, Commit(create=records, context=marks))
+
     async def _skip_one_by_one(self, records: Sequence[NodeRecord]) -> None:
         for record in records:
             try:
-                self.session = await self._services.facts.commit(self._run.run_id, Commit(create=[record]))
+                await self._commit_skips([record])
             except ConflictError:
                 continue  # an earlier delivery, or reconciliation, recorded it
 
@@ -158,12 +181,14 @@ class Router:
         return _decided(join, await self._recorded(join))
 
     async def _recorded(self, join: JoinStates) -> dict[str, bool]:
-        sources = self._sources(join)
+        facts, run_id = self._services.facts, self._run.run_id
         session = self._run.session or self.session
-        records = await self._services.facts.resolved(self._run.run_id, sources, session)
+        records = await facts.resolved(run_id, self._sources(join), session)
         if is_children_join(join.join):
             return {**self._run.owners.arrived(join, records), **join.states}
-        return {**recorded_states(self._run.plan, join, records), **join.states}
+        names = evidence(self._run.plan, join).marks if self._run.plan.loops else ()
+        marks = (await facts.load(run_id, context=names, session=session)).context if names else {}
+        return {**recorded_states(self._run.plan, join, records, marks), **join.states}
 
     def _sources(self, join: JoinStates) -> Sequence[str]:
         """The node keys that arrive at a join."""

@@ -15,7 +15,7 @@ from flowcraft.distributed.runs import Run, Runs
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.engine.children import seq_after
-from flowcraft.engine.choice import choose_edges
+from flowcraft.engine.choice import choose_edges, too_many_rounds
 from flowcraft.engine.inputs import Facts, node_input
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import Made, made_by
@@ -151,19 +151,13 @@ class Turn:
         """Predecessors whose writes the session may not have seen: others committed them, or nobody knows."""
         if self._gatherer.owned is not None:
             return []  # its session has seen its owner's record
-        plan = self.run.plan
-        incoming = plan.node(act.key).incoming
-        if len(incoming) < 2 and self.session:
+        if len(self.run.plan.incoming(act.key)) < 2 and self.session:
             return []
-        sources = dict.fromkeys(plan.edges[position].source for position in incoming)
-        return [key for key in sources if key in act.facts.records and act.facts.records[key].resolved]
+        return [record.key for record in self._gatherer.sources(act.key, act.facts)]
 
     # ---- records ----
 
     def _record(self, act: Act, status: RecordStatus, **facts: Any) -> NodeRecord:
-        plan = self.run.plan
-        sources = (plan.edges[position].source for position in plan.node(act.key).incoming)
-        known = act.facts.records
         if act.own is not None:
             facts.setdefault("waits_for", act.own.record.waits_for)
         return NodeRecord(
@@ -173,16 +167,18 @@ class Turn:
             started_at=act.own.record.started_at if act.own else iso(act.started),
             worker=self.services.worker_id,
             delivery=self._token,
-            seq=self._seq(act)
-            or 1 + max((known[source].seq for source in sources if source in known), default=0),
+            seq=self._seq(act),
             **facts,
         )
 
     def _seq(self, act: Act) -> int:
-        """The logical time of a child, or of an owner that has awaited its children; 0 for others."""
+        """The logical time of a node key: after all that it follows from."""
         if act.own is not None and act.own.record.kind == "children":
             return seq_after(act.own.record)
-        return self._gatherer.owned.seq if self._gatherer.owned is not None else 0
+        if self._gatherer.owned is not None:
+            return self._gatherer.owned.seq
+        sources = self._gatherer.sources(act.key, act.facts)
+        return 1 + max((record.seq for record in sources), default=0)
 
     async def complete(
         self, act: Act, result: NodeResult, writes: Mapping[str, Any] | None = None, attempts: int = 1
@@ -196,6 +192,9 @@ class Turn:
             taken, values = self._choose(act, result, facts)
         except EvaluationError as error:
             return await self.fail(act, ErrorDetail.of(error), attempts)
+        reason = too_many_rounds(self.run.plan, act.key, taken)
+        if reason is not None:
+            return await self.fail(act, ErrorDetail("LoopWithoutEnd", reason), attempts)
         record = self._record(
             act,
             "completed",

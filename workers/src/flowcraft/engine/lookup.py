@@ -8,7 +8,7 @@ for step by step, so that whoever has the facts can answer from a dictionary or 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,8 +33,8 @@ class Ask:
 class Known:
     """Facts that were asked for; what does not exist is None."""
 
-    records: dict[str, NodeRecord | None] = field(default_factory=dict)
-    marks: dict[str, Any] = field(default_factory=dict)
+    records: MutableMapping[str, NodeRecord | None] = field(default_factory=dict)
+    marks: MutableMapping[str, Any] = field(default_factory=dict)
 
     def answer(self, ask: Ask, records: Mapping[str, NodeRecord], marks: Mapping[str, Any]) -> None:
         """Learn what was asked for."""
@@ -50,11 +50,13 @@ class Seen:
         states: Which of the edges it waits for are taken or dead; open ones are not in it.
         edges: By edge, the record of the source that took it.
         records: By node id, the record that a name means.
+        sources: The resolved records that its edges leave, whether they took them or not.
     """
 
     states: dict[str, bool] = field(default_factory=dict)
     edges: dict[int, NodeRecord] = field(default_factory=dict)
     records: dict[str, NodeRecord] = field(default_factory=dict)
+    sources: list[NodeRecord] = field(default_factory=list)
 
 
 _Search = Generator[Ask, None, None]
@@ -123,6 +125,7 @@ class Lookup:
         record = self._known.records[key]
         if record is not None and record.resolved:
             taken = record.took(position)
+            self.seen.sources.append(record)
             self.seen.states[str(position)] = taken
             if taken:
                 self.seen.edges[position] = record

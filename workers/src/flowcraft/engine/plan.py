@@ -134,6 +134,12 @@ class Plan:
         place = NodeKey.parse(key)
         return self.loops.get(place.node) if place.rounds[-1:] > (1,) and place.child is None else None
 
+    def placed(self, key: str) -> str:
+        """The key that a signal means: that of a start node which only its id was given of, in round 1."""
+        if not self.loops or key not in self.start:
+            return key
+        return str(NodeKey(key, (1,) * len(self.nodes[key].scope)))
+
     def start_keys(self) -> tuple[str, ...]:
         """The keys that a run begins with."""
         if not self.loops:

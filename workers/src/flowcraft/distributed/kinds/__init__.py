@@ -12,6 +12,7 @@ from typing import Final
 from flowcraft.distributed.kinds.alarm import SLEEP
 from flowcraft.distributed.kinds.children import AWAITED, GATHER, SCATTER
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
+from flowcraft.distributed.kinds.looping import CONTROLLER
 from flowcraft.distributed.kinds.person import WAIT, WEBHOOK
 from flowcraft.distributed.kinds.subflow import SUBFLOW
 from flowcraft.records import AwaitKind
@@ -25,6 +26,7 @@ BEGUN_BY: Final[Mapping[str, WaitingKind]] = {
     "subflow": SUBFLOW,
     "batch-scatter": SCATTER,
     "batch-gather": GATHER,
+    "loop-controller": CONTROLLER,
 }
 """What acts on a node at its first turn, by its ``uses``."""
 WOKEN: Final[Mapping[AwaitKind, WaitingKind]] = {

@@ -1,0 +1,171 @@
+"""Loops on workers: random programs mean there what they mean in memory, and what their structure says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.unit.engine.loop_programs import Program, program
+from tests.unit.memory.test_loops import accumulating, counting
+
+from flowcraft import App, FlowRuntime, NodeContext, NodeResult
+from flowcraft.blueprint import Blueprint
+from flowcraft.clock import SystemClock
+from flowcraft.distributed.client import Client
+from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.services import Services, WorkerSettings
+from flowcraft.distributed.worker import Worker
+from flowcraft.embedded import open_embedded
+from flowcraft.evaluator import ExpressionEvaluator
+from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
+
+ENDS = {"completed", "failed", "cancelled"}
+
+
+class Played:
+    """The code of a program's nodes: it does what the program says, and remembers what it was given."""
+
+    def __init__(self, drawn: Program) -> None:
+        self.drawn = drawn
+        self.inputs: list[tuple[str, Any]] = []
+
+    async def __call__(self, ctx: NodeContext) -> NodeResult:
+        self.inputs.append((ctx.node_key, ctx.input))
+        return NodeResult(ctx.node_key, self.drawn.action(ctx.node_key))
+
+
+class Bench:
+    """A client, and workers on one file in memory."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def run(
+        self, blueprint: Blueprint, given: Any = None
+    ) -> tuple[HeaderDocument, Mapping[str, NodeRecord]]:
+        run_id = f"{random.getrandbits(64):x}"
+        await self.client.start(RunRequest(run_id, blueprint.id, input=given or {}), blueprint)
+        while True:
+            header = await self.client.header(run_id)
+            if header["status"] in ENDS:
+                return header, await self.client.records(run_id)
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def bench(app: App, workers: int) -> AsyncIterator[Bench]:
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(open_embedded(":memory:", "q", clock))
+        ports = (backend.queue, backend.facts, backend.coordination, clock)
+        for number in range(workers):
+            services = Services(
+                "q",
+                *ports,
+                random.Random(number),  # noqa: S311  jitter
+                ExpressionEvaluator(),
+                app.options,
+                f"w{number}",
+                settings=WorkerSettings(concurrency=4, idle_min_s=0.002, idle_warm_s=0.01),
+            )
+            await stack.enter_async_context(Worker(services))
+        yield Bench(Client("q", *ports))
+
+
+def seeds() -> list[int]:
+    """Programs with loops that are over soon."""
+    found: list[int] = []
+    seed = 0
+    while len(found) < 24:
+        drawn = program(seed, depth=3, max_nodes=18)
+        if drawn.plan.loops and len(drawn.meaning()) < 40:
+            found.append(seed)
+        seed += 1
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_random_programs_with_loops_run_as_in_memory(workers: int) -> None:
+    app, current = App("loops"), Played(program(0))
+
+    @app.node("code")
+    async def code(ctx: NodeContext) -> NodeResult:
+        return await current(ctx)
+
+    async with bench(app, workers) as embedded:
+        for seed in seeds():
+            drawn = program(seed, depth=3, max_nodes=18)
+            blueprint = drawn.plan.blueprint
+            current = played = Played(drawn)
+            header, records = await asyncio.wait_for(embedded.run(blueprint), 10)
+            current = remembered = Played(drawn)
+            result = await FlowRuntime(registry={"code": code}).run(blueprint, {})
+            assert (header["status"], result.status) == ("completed", "completed"), seed
+            assert sorted(key for key, _ in played.inputs) == drawn.meaning(), seed
+            assert sorted(played.inputs, key=str) == sorted(remembered.inputs, key=str), seed
+            assert header["output"] == result.output, seed
+            assert {key: record.status for key, record in records.items()} == {
+                key: record.status for key, record in result.records.items()
+            }, seed
+            assert header["progress"] == {"done": len(records), "total": len(records)}, seed
+
+
+def looping_app() -> App:
+    app = App("loops")
+
+    @app.node("first")
+    async def first(_: NodeContext) -> int:
+        return 0
+
+    @app.node("count")
+    async def count(ctx: NodeContext) -> NodeResult:
+        await ctx.context.set("count", ctx.input + 1)
+        return NodeResult(ctx.input + 1)
+
+    @app.node("keep")
+    async def keep(ctx: NodeContext) -> Any:
+        return ctx.input
+
+    @app.node("mark")
+    async def mark(ctx: NodeContext) -> str:
+        return ctx.node_key
+
+    @app.node("seen")
+    async def seen(ctx: NodeContext) -> Any:
+        return {name: value if isinstance(value, str) else "…" for name, value in ctx.input.items() if value}
+
+    @app.node("twice")
+    async def twice(ctx: NodeContext) -> NodeResult:
+        return NodeResult(ctx.node_key, "out" if ctx.node_key.endswith("2") else "again")
+
+    return app
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_upstreams_loop_and_what_names_mean(workers: int) -> None:
+    app = looping_app()
+    async with bench(app, workers) as embedded:
+        header, _ = await asyncio.wait_for(embedded.run(Blueprint.from_dict(counting("count < 3"))), 10)
+        assert (header["status"], header["output"]) == ("completed", {"done": 3})
+        header, records = await asyncio.wait_for(embedded.run(Blueprint.from_dict(accumulating())), 10)
+        assert header["status"] == "completed"
+        assert header["output"] == {"end": {"after": "…", "late": "late#2.2", "inner": "inner#2.2"}}
+        outputs = await embedded.client.outputs(header["runId"], ["sum#1.2", "sum#2.1", "after#2"])
+        assert outputs["sum#1.2"] == {"own": "…", "late": "late#1.1", "outer": "outer#1"}
+        assert outputs["sum#2.1"] == {"own": "…", "late": "late#1.2", "outer": "outer#2"}
+        assert outputs["after#2"] == {"late": "late#2.2", "sum": "…", "out": "out#1"}
+        assert "sum#2.2" in records
+
+
+async def test_a_loop_that_goes_on_for_ever_fails_its_run() -> None:
+    async with bench(looping_app(), 1) as embedded:
+        blueprint = Blueprint.from_dict(counting("count > 0", maxIterations=20))
+        header, _ = await asyncio.wait_for(embedded.run(blueprint), 10)
+        assert (header["status"], header["errors"][0]["nodeKey"]) == ("failed", "turn#20")
+        assert header["errors"][0]["type"] == "LoopWithoutEnd"
+        assert header["progress"] == {"done": 41, "total": 42}
