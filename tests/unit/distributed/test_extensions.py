@@ -17,6 +17,8 @@ import structlog
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.reconciliation import Reconciler
 from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
@@ -279,3 +281,51 @@ async def test_traces_are_carried_by_messages() -> None:
     async with bench(app) as here:
         await here.run("order")
     assert chain.attached_to == ["", "first"]
+
+
+async def test_suspended_resumed_and_cancelled_runs_are_told() -> None:
+    app, log = App("told"), EventLog()
+    app.extensions.events.subscribe(log)
+    gate, cancelled = asyncio.Event(), asyncio.Event()
+
+    @app.node("first")
+    async def first(_ctx: NodeContext) -> None:
+        await gate.wait()
+
+    @app.node("second")
+    async def second(ctx: NodeContext) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if ctx.cancelled.is_set():
+                cancelled.set()
+
+    app.flow("f", version="1").node("first").node("second").edge("first", "second")
+    async with bench(app) as here:
+        run_id = await here.client.start_workflow("f", {})
+        await here.until(run_id, lambda _: log.filter("node:start", node_id="first"))
+        await here.client.suspend(run_id)
+        gate.set()
+        await here.until(run_id, lambda _: log.find("workflow:pause"))
+        await here.client.resume(run_id)
+        await here.until(run_id, lambda _: log.filter("node:start", node_id="second"))
+        await here.client.cancel(run_id)
+        await here.until(run_id, lambda _: log.find("workflow:finish"))
+        await cancelled.wait()
+    assert log.types.count("workflow:pause") == log.types.count("workflow:resume") == 1
+    assert [event.status for event in log.filter("workflow:finish")] == ["cancelled"]
+
+
+async def test_reconciliation_tells_of_stalled_runs() -> None:
+    app, log = branching()
+    clock = SystemClock()
+    async with open_embedded(":memory:", "q", clock) as backend:
+        client = Client("q", backend.queue, backend.facts, backend.coordination, clock)
+        run_id = await client.start_workflow("order", {})
+        blueprint = app.blueprints["order"]
+        await client.start(RunRequest(run_id="pinned", blueprint_id="order"), blueprint)
+        reconciler = Reconciler(client, "r", stalled_threshold_s=0.0, events=app.extensions.events)
+        stats = await reconciler.run()
+    assert stats.stalled_runs == len(log) == 2
+    remaining = {event.execution_id: event.remaining_nodes for event in log.filter("workflow:stall")}
+    assert remaining == {run_id: 0, "pinned": 5}

@@ -61,11 +61,16 @@ def services_of(backend: Backend, app: App, settings: Settings) -> Services:
     )
 
 
-def reconciler_of(backend: Backend, settings: Settings) -> Reconciler:
+def reconciler_of(backend: Backend, settings: Settings, app: App) -> Reconciler:
     """What looks after the queue's runs where no operator does."""
     from flowcraft.distributed.reconciliation import Reconciler
 
-    return Reconciler(backend, worker_id(), stalled_threshold_s=settings.stalled_threshold_s)
+    return Reconciler(
+        backend,
+        worker_id(),
+        stalled_threshold_s=settings.stalled_threshold_s,
+        events=app.extensions.events,
+    )
 
 
 def worker_id() -> str:

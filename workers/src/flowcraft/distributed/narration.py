@@ -12,6 +12,7 @@ from flowcraft.distributed.runs import Run
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.times import parse_time
 from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
 
 if TYPE_CHECKING:
     from flowcraft.distributed.job import Job
@@ -52,9 +53,7 @@ class Narrator:
 
     def ended(self, run: Run) -> None:
         """The run's end is published."""
-        header = run.stored.document
-        if headers.is_terminal(header) and (tells := self._of(run)) is not None:
-            tells.finished(header.get("status", ""), header.get("output"), header.get("errors") or ())
+        tell_end(self._services, run.stored.document)
 
     async def settled(self, run: Run) -> None:
         """Nothing of the run seemed to move, and its header was brought up to date."""
@@ -63,6 +62,24 @@ class Narrator:
         stored = await self._services.facts.read_header(run.run_id)
         if stored is not None and stored.document.get("status") == "awaiting":
             tells.paused()
+
+
+def tell_end(services: Services, header: HeaderDocument) -> None:
+    """A run is over; each worker that knew it may tell."""
+    tells = services.tells(header["runId"], header.get("blueprintId", ""))
+    if tells is not None and headers.is_terminal(header):
+        tells.finished(header.get("status", ""), header.get("output"), header.get("errors") or ())
+
+
+def tell_pause(services: Services, before: HeaderDocument | None, header: HeaderDocument) -> None:
+    """A run was suspended, or goes on after that, as this worker comes to see it."""
+    was = before.get("status") if before is not None else None
+    now = header.get("status")
+    if (now == "paused") == (was == "paused"):
+        return
+    tells = services.tells(header["runId"], header.get("blueprintId", ""))
+    if tells is not None:
+        tells.paused() if now == "paused" else tells.resumed()
 
 
 @contextmanager

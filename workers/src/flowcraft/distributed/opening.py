@@ -12,6 +12,7 @@ from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import publish_failed
 from flowcraft.distributed.families import conclude
+from flowcraft.distributed.narration import tell_end, tell_pause
 from flowcraft.distributed.pinning import Plans, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.runs import Run, Runs
@@ -98,6 +99,7 @@ class Opener:
 
     def _remember(self, stored: Stored, plan: Plan, known: Run | None = None) -> Run:
         now = self.services.clock.monotonic()
+        tell_pause(self.services, known.stored.document if known is not None else None, stored.document)
         if known is not None:
             known.stored, known.read_at = stored, now
             return known
@@ -118,13 +120,16 @@ class Opener:
 
     async def _ended(self, stored: Stored) -> Refusal:
         """Before the message is deleted: whoever ended the run may have died before this."""
+        if self.runs.get(stored.document["runId"]) is not None:  # somebody else ended it
+            tell_end(self.services, stored.document)
         self.runs.drop(stored.document["runId"])
         await conclude(self.services, stored.document)
         return Refusal.ENDED
 
     async def _past_deadline(self, run: Run, now: datetime) -> None:
         message = f"the run did not finish before its deadline {run.stored.document.get('deadlineAt')}"
-        await publish_failed(self.services, run.stored, reason="DeadlineExceeded", message=message)
+        ended = await publish_failed(self.services, run.stored, reason="DeadlineExceeded", message=message)
+        tell_end(self.services, ended.document)
         await hint(self.services, run.run_id)
         self.runs.drop(run.run_id)
 
@@ -153,7 +158,8 @@ class Opener:
         return self._remember(stored, self.plans.keep(blueprint))
 
     async def _invalid(self, stored: Stored, error: BlueprintError) -> Refusal:
-        await publish_failed(self.services, stored, reason="InvalidBlueprint", message=str(error))
+        ended = await publish_failed(self.services, stored, reason="InvalidBlueprint", message=str(error))
+        tell_end(self.services, ended.document)
         await hint(self.services, stored.document["runId"])
         return Refusal.ENDED
 

@@ -15,8 +15,10 @@ from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.repair import ALARM_GRACE_S, repair
 from flowcraft.distributed.retention import purge
 from flowcraft.distributed.times import parse_time
+from flowcraft.event_bus import EventBus
 from flowcraft.ports import HeaderQuery, Stored
 from flowcraft.ports.errors import BackendUnavailableError, PortError, PreconditionFailedError
+from flowcraft.telemetry import Telemetry
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
 FULL_PASS_EVERY: Final = 4
@@ -51,6 +53,7 @@ class Reconciler:
         holder: Name for the lease: one pass at a time per queue.
         stalled_threshold_s: A running run untouched for so long is due.
         lease_s: Longer than a pass takes; a dead holder is replaced after it.
+        events: Who hears of stalled runs.
     """
 
     ports: Ports
@@ -60,6 +63,7 @@ class Reconciler:
     alarm_grace_s: float = ALARM_GRACE_S
     plans: Plans = field(default_factory=Plans)
     log: Any = field(default_factory=structlog.get_logger)
+    events: EventBus = field(default_factory=EventBus)
     _last_full: datetime | None = None
 
     async def run(self) -> ReconciliationStats:
@@ -81,6 +85,8 @@ class Reconciler:
                 continue
             seen.add(run_id)
             stalled += is_stalled
+            if is_stalled:
+                self._tell(stored.document)
             allowed = headers.may_signal(stored.document, now, self.stalled_threshold_s, oldest_s)
             try:
                 done = await repair(
@@ -95,6 +101,12 @@ class Reconciler:
             await self._lease(lease)
         purged = await self._purge(now, lease)
         return ReconciliationStats(stalled, reconciled, failed, purged)
+
+    def _tell(self, header: HeaderDocument) -> None:
+        told = Telemetry.of(self.events, self.ports.clock, header["runId"], header.get("blueprintId", ""))
+        if told is not None:
+            progress = header.get("progress") or {"done": 0, "total": 0}
+            told.stalled(progress["total"] - progress["done"])
 
     async def _due(self, now: datetime) -> AsyncIterator[tuple[Stored, bool]]:
         threshold = timedelta(seconds=self.stalled_threshold_s)

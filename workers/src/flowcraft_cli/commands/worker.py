@@ -14,6 +14,7 @@ from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK
 
 if TYPE_CHECKING:
+    from flowcraft.app import App
     from flowcraft.distributed.reconciliation import Reconciler
     from flowcraft.distributed.worker import Worker
     from flowcraft_cli.backend import Backend
@@ -73,7 +74,7 @@ async def _work(settings: Settings) -> int:
             log.info("health port open", port=port)
         collect_rarely()
         log.info("worker started", backend=settings.chosen_backend, concurrency=settings.concurrency)
-        await _until_stopped(working, health, stop, _reconciling(settings, backend, log))
+        await _until_stopped(working, health, stop, _reconciling(settings, backend, app, log))
         log.info("worker stopped", jobs_ended=working.handled)
     return OK
 
@@ -98,7 +99,7 @@ async def _until_stopped(
         await asyncio.gather(asked, ended, return_exceptions=True)
 
 
-def _reconciling(settings: Settings, backend: Backend, log: Any) -> asyncio.Task[None] | None:
+def _reconciling(settings: Settings, backend: Backend, app: App, log: Any) -> asyncio.Task[None] | None:
     """The worker's own reconciliation, where nobody else does it."""
     from flowcraft_cli.workers import reconciler_of
 
@@ -107,7 +108,7 @@ def _reconciling(settings: Settings, backend: Backend, log: Any) -> asyncio.Task
         interval_s = 60.0 if settings.chosen_backend == "embedded" else 0.0
     if not interval_s:
         return None
-    return asyncio.create_task(_reconcile(reconciler_of(backend, settings), interval_s, backend, log))
+    return asyncio.create_task(_reconcile(reconciler_of(backend, settings, app), interval_s, backend, log))
 
 
 async def _reconcile(reconciler: Reconciler, interval_s: float, backend: Backend, log: Any) -> None:
