@@ -13,7 +13,7 @@ from tests.unit.engine.loop_programs import Program, program
 from tests.unit.memory.test_loops import accumulating, counting
 
 from flowcraft import App, FlowRuntime, NodeContext, NodeResult
-from flowcraft.blueprint import Blueprint
+from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.header import RunRequest
@@ -169,3 +169,64 @@ async def test_a_loop_that_goes_on_for_ever_fails_its_run() -> None:
         assert (header["status"], header["errors"][0]["nodeKey"]) == ("failed", "turn#20")
         assert header["errors"][0]["type"] == "LoopWithoutEnd"
         assert header["progress"] == {"done": 41, "total": 42}
+
+
+def batch_in_a_loop() -> Blueprint:
+    """Each round scatters the last round's list and one item more; a child names a node of its own round."""
+    nodes: list[dict[str, Any]] = [
+        {"id": "first", "uses": "first"},
+        {"id": "items", "uses": "items"},
+        {
+            "id": "scatter",
+            "uses": "batch-scatter",
+            "params": {"workerUsesKey": "double", "gatherNodeId": "all"},
+        },
+        {"id": "all", "uses": "batch-gather", "params": {"outputKey": "found"}},
+        {"id": "more", "uses": "more"},
+        {"id": "turn", "uses": "loop-controller", "params": {"condition": "size(_outputs.all) < 4"}},
+        {"id": "done", "uses": "keep", "inputs": {"all": "all", "more": "more"}},
+    ]
+    edges: list[dict[str, Any]] = [
+        {"source": "first", "target": "items"},
+        {"source": "items", "target": "scatter"},
+        {"source": "scatter", "target": "all"},
+        {"source": "all", "target": "more"},
+        {"source": "more", "target": "turn", "transform": "_outputs.all"},
+        {"source": "turn", "target": "items", "action": "continue"},
+        {"source": "turn", "target": "done", "action": "break"},
+    ]
+    return Blueprint.from_dict({"id": "batches", "nodes": nodes, "edges": edges})
+
+
+async def test_batches_and_dynamic_nodes_in_a_loop() -> None:
+    app = looping_app()
+
+    @app.node("items")
+    async def items(ctx: NodeContext) -> list[int]:
+        before = ctx.input if isinstance(ctx.input, list) else [1]
+        return [*before, len(before)]
+
+    @app.node("double")
+    async def double(ctx: NodeContext) -> int:
+        return 2 * int(ctx.input)
+
+    @app.node("more")
+    async def more(ctx: NodeContext) -> NodeResult:
+        child = NodeDefinition("child", "keep", inputs={"items": "items", "last": "more"})
+        return NodeResult(ctx.node_key, dynamic_nodes=(child,))
+
+    result = await FlowRuntime(registry=app.options.registry).run(batch_in_a_loop(), {})
+    expected = {"done": {"all": [8, 8, 8, 6], "more": "more#3"}}
+    assert (result.status, result.output) == ("completed", expected)
+    async with bench(app, 2) as embedded:
+        header, records = await asyncio.wait_for(embedded.run(batch_in_a_loop()), 10)
+        assert (header["status"], header["output"]) == ("completed", expected)
+        assert {key: record.status for key, record in records.items()} == {
+            key: record.status for key, record in result.records.items()
+        }
+        assert "scatter#3[3]" in records
+        children = [f"more#{number}[child]" for number in (1, 2, 3)]
+        outputs = await embedded.client.outputs(header["runId"], children)
+        assert outputs == {key: result.records[key].output for key in children}
+        assert outputs["more#1[child]"] == {"items": [1, 1], "last": None}
+        assert outputs["more#3[child]"] == {"items": [4, 4, 4, 3], "last": "more#2"}

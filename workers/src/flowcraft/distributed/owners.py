@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from flowcraft.distributed.looping import look_up
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.inputs import Facts
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.making import Owned
 from flowcraft.engine.resolution import JoinStates
 from flowcraft.ports import StoredRecord
@@ -138,8 +140,9 @@ class ChildLoader:
         owned, seen = found
         session = session or seen
         needs = owned.needs(run.plan, key, self._services.evaluator)
-        nodes = [*needs.records, *([key] if look else [])]
-        if not nodes and not needs.context and run.known_input:
+        named = () if run.plan.loops else needs.records
+        nodes = [*named, *([key] if look else [])]
+        if not nodes and not needs.context and not needs.records and run.known_input:
             return Child(own, Facts({}, {}, run.input), owned, session)
         loaded = await self._services.facts.load(
             run.run_id,
@@ -154,7 +157,13 @@ class ChildLoader:
             run.input, run.known_input = loaded.input or {}, True
         own = loaded.records.get(key, own)
         records = {name: stored.record for name, stored in loaded.records.items() if name != key}
-        return Child(own, Facts(records, loaded.context, run.input), owned, loaded.session or session)
+        session = loaded.session or session
+        if run.plan.loops and needs.records:  # a name means another record in each round
+            facts, reader = self._services.facts, NodeKey.parse(key)
+            records, session = await look_up(
+                facts, run.run_id, run.plan, tuple(needs.records), reader=reader, session=session
+            )
+        return Child(own, Facts(records, loaded.context, run.input), owned, session)
 
     def _check(self, key: str, owner: str) -> None:
         children = self._run.owners.family(owner)

@@ -500,7 +500,11 @@ class MemoryRun:
                     return given[name]
         owned = self._owners.owned(key)
         if owned is not None:
-            return owned.input(self._plan, key, self._owners.facts(owned, key, self._facts))
+            named = self._owners.facts(owned, key, self._facts)
+            if self._plan.loops:  # a name means another record in each round
+                wanted = owned.needs(self._plan, key, self._program.evaluator).records
+                named = replace(named, records=self.marks.seen(key, wanted, edges=False).records)
+            return owned.input(self._plan, key, named)
         return node_input(self._plan, key, self._facts_of(key, step))
 
     def _work(self, key: str, code: Code, value: Any) -> Work:
