@@ -2,11 +2,13 @@
 
 ``node`` names the node. It sets the context keys of ``early``, then fails as often as ``fails`` says, or for
 good where ``fatal`` is true. Then it sets the keys of ``set`` and gives ``action`` and ``output``:
-``"input"``, which is what it got, ``"nothing"``, which is no result at all, or ``{"value": …}``.
+``"input"``, which is what it got, ``"nothing"``, which is no result at all, or ``{"value": …}``, and the
+nodes that it ``makes``. ``takes`` are milliseconds before all that.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +35,8 @@ async def act(ctx: NodeContext) -> NodeResult | None:
     params = ctx.params
     trace: Trace = ctx.dependencies["traces"][ctx.run_id]
     node = params["node"]
+    if takes := params.get("takes"):
+        await asyncio.sleep(takes / 1000)
     trace.calls.append((node, ctx.node_key, ctx.input))
     trace.seen[node] += 1
     for key, value in params.get("early", {}).items():
@@ -46,4 +50,21 @@ async def act(ctx: NodeContext) -> NodeResult | None:
     output = params["output"]
     if output == "nothing":
         return None
-    return NodeResult(ctx.input if output == "input" else output["value"], params.get("action"))
+    value = ctx.input if output == "input" else output["value"]
+    return NodeResult(value, params.get("action"), dynamic_nodes=params.get("makes", ()))
+
+
+async def item(ctx: NodeContext) -> NodeResult:
+    """What is run on each item of a batch: its input is the item, which says what to do.
+
+    ``item`` names it; ``fails`` is whether it does; ``set`` are context keys; it ``gives`` its ``"input"``,
+    its ``"value"``, or ``"nothing"``, which is no result at all.
+    """
+    said = ctx.input
+    trace: Trace = ctx.dependencies["traces"][ctx.run_id]
+    trace.calls.append((said["item"], ctx.node_key, said))
+    if said.get("fails"):
+        raise RuntimeError(f"{said['item']} fails")
+    for key, value in said.get("set", {}).items():
+        await ctx.context.set(key, value)
+    return NodeResult(said if said["gives"] == "input" else said.get("value"))

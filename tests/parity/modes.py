@@ -8,7 +8,7 @@ import uuid
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from tests.parity.behaviour import Trace, Traces, act
+from tests.parity.behaviour import Trace, Traces, act, item
 from tests.parity.outcome import Outcome, of_records
 from tests.parity.programs import Program, own_key
 
@@ -35,7 +35,7 @@ class InMemory:
     async def run(self, program: Program) -> Outcome:
         """Run a program to its end, every waiting node decided alike."""
         traces = Traces()
-        runtime = FlowRuntime(registry={"act": act}, dependencies={"traces": traces})
+        runtime = FlowRuntime(registry={"act": act, "item": item}, dependencies={"traces": traces})
         blueprint = Blueprint.from_dict(program.blueprint)
         result = await runtime.run(blueprint, program.input, RunOptions("memory"))
         while result.status == "awaiting":
@@ -57,7 +57,9 @@ class Embedded:
         self._facts = backend.facts
         ports = ("parity", backend.queue, backend.facts, backend.coordination)
         self._client = Client(*ports, clock)
-        catalog = RuntimeOptions(BlueprintCatalog(), Registry({"act": act}), {"traces": self._traces})
+        catalog = RuntimeOptions(
+            BlueprintCatalog(), Registry({"act": act, "item": item}), {"traces": self._traces}
+        )
         for number in range(self._count):
             services = Services(
                 *ports,

@@ -9,7 +9,8 @@ import { FlowcraftError, FlowRuntime } from 'flowcraft'
 console.error = () => {} // the runtime tells there of expressions that it does not understand
 
 const act = trace => async ({ input, params, context }) => {
-  const { node, early, fails, fatal, output, action, set } = params
+  const { node, early, fails, fatal, output, action, set, makes, takes } = params
+  if (takes) await new Promise(resolve => setTimeout(resolve, takes))
   trace.calls.push([node, plain(input)])
   trace.seen[node] = (trace.seen[node] ?? 0) + 1
   for (const [key, value] of Object.entries(early ?? {})) await context.set(key, value)
@@ -17,7 +18,15 @@ const act = trace => async ({ input, params, context }) => {
   if (trace.seen[node] <= (fails ?? 0)) throw new Error(`${node} fails`)
   for (const [key, value] of Object.entries(set ?? {})) await context.set(key, value)
   if (output === 'nothing') return undefined
-  return { output: output === 'input' ? input : output.value, action }
+  return { output: output === 'input' ? input : output.value, action, dynamicNodes: makes }
+}
+
+const item = trace => async ({ input, context }) => {
+  const { item: name, fails, gives, set, value } = input
+  trace.calls.push([name, plain(input)])
+  if (fails) throw new Error(`${name} fails`)
+  for (const [key, kept] of Object.entries(set ?? {})) await context.set(key, kept)
+  return gives === 'nothing' ? undefined : { output: gives === 'input' ? input : value }
 }
 
 // A copy as JSON has it; what is undefined is null, so that both sides say the same.
@@ -25,7 +34,7 @@ const plain = value => JSON.parse(JSON.stringify(value ?? null, (_, item) => (it
 
 async function run({ blueprint, input }) {
   const trace = { calls: [], seen: {} }
-  const runtime = new FlowRuntime({ registry: { act: act(trace) } })
+  const runtime = new FlowRuntime({ registry: { act: act(trace), item: item(trace) } })
   const result = await runtime.run(blueprint, input, { concurrency: 16 })
   const outputs = {}
   const keys = {}
