@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcraft.distributed.message import MAX_BODY_BYTES, Message, MessageError, poison_body
+from flowcraft.distributed.run_ids import run_id_problem
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 MESSAGES = st.builds(
     Message,
-    run_id=TEXTS.filter(bool),
+    run_id=TEXTS.filter(lambda text: not run_id_problem(text)),
     blueprint_id=TEXTS,
     node_key=TEXTS,
     session=TEXTS,

@@ -23,6 +23,7 @@ from flowcraft.distributed.pinning import INLINE_BYTES, Plans, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.repair import repair
 from flowcraft.distributed.retention import purge
+from flowcraft.distributed.run_ids import run_id_problem
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.verbs import (
@@ -115,6 +116,7 @@ class Client:
             PayloadTooLargeError: the input is over 64 MiB of JSON, or is not JSON; or it is over 2 MB, and
                 this backend has no store of large values.
             BlueprintError: the blueprint given has mistakes.
+            RefusedError: the run id is none that every backend keeps.
         """
         document, input_item = self._accepted(request)
         if blueprint is not None:
@@ -214,7 +216,8 @@ class Client:
                 run instead of those of the run that ran them first.
         """
         source = await self._ended(run_id, Verb.RERUN)
-        how = Continuation(new_run_id or str(uuid.uuid4()), (), tuple(nodes), new_keys=new_keys)
+        new_id = _acceptable(new_run_id or str(uuid.uuid4()))
+        how = Continuation(new_id, (), tuple(nodes), new_keys=new_keys)
         return await self._continue(source, how)
 
     async def delete(self, run_id: str) -> bool:
@@ -251,6 +254,7 @@ class Client:
         return self.facts.headers(query)
 
     def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
+        _acceptable(request.run_id)
         try:
             size = len(orjson.dumps(request.input))
         except TypeError as error:
@@ -392,6 +396,12 @@ class Client:
                 _same_decision(found.record, decision)
                 return loaded.session
         raise RefusedError(f"node {key} was just changed; decide again", retryable=True)
+
+
+def _acceptable(run_id: str) -> str:
+    if problem := run_id_problem(run_id):
+        raise RefusedError(f"the run id {run_id[:80]!r} {problem}")
+    return run_id
 
 
 def _same_decision(record: NodeRecord, decision: Mapping[str, Any]) -> None:

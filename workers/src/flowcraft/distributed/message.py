@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import orjson
 
+from flowcraft.distributed.run_ids import run_id_problem
+
 MAX_BODY_BYTES: Final = 48 * 1024
 """A message carries references only; this leaves room for base64 within the service's 64 KiB."""
 
@@ -93,6 +95,8 @@ class Message:
         run_id = _text(document, "runId")
         if not run_id:
             raise MessageError("the message has no runId")
+        if problem := run_id_problem(run_id):
+            raise MessageError(f"the runId of the message {problem}")
         base = document.get("base", 0)
         if not isinstance(base, int) or isinstance(base, bool):
             raise MessageError("base of the message is not a whole number")
