@@ -41,13 +41,15 @@ class Findings:
     wrong_records: list[str] = field(default_factory=list)
     wrong_context: list[str] = field(default_factory=list)
     wrong_ends: list[str] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """Errors that people got which are none of a port's."""
 
     @property
     def clean(self) -> bool:
         """Whether nothing was found."""
-        return not any(
-            (self.lost, self.doubled, self.wrong_records, self.wrong_context, self.wrong_ends)
-        ) and not (self.messages_left or self.poison or self.claims_left)
+        return not any(lines for _, lines in self._sorts()) and not (
+            self.messages_left or self.poison or self.claims_left
+        )
 
     def figures(self) -> Iterator[str]:
         """The audit's figures, a line each, then every violation."""
@@ -70,6 +72,7 @@ class Findings:
             ("wrong records", self.wrong_records),
             ("wrong context", self.wrong_context),
             ("wrong ends", self.wrong_ends),
+            ("unknown errors", self.surprises),
         ]
 
 

@@ -59,6 +59,7 @@ async def chaos(
         await audit.open_runs(QUEUE, within_s=30.0)
         await _leftovers(audit.findings, clear, servers)
         await drive.close()
+        audit.findings.surprises += drive.surprises
         await audit.runs(drive.accepted)
         audit.executions(log)
         counts["calls of people asked again"] = drive.asked_again

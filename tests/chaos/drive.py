@@ -74,6 +74,7 @@ class Drive:
         through: A client in the weather.
         clear: A client that only looks, with a clear view.
         asked_again: Calls repeated because the answer was an error.
+        surprises: What calls raised that is no error of a port.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Drive:
         self.runs = runs
         self.accepted: list[Run] = []
         self.asked_again = 0
+        self.surprises: list[str] = []
         self.through = through
         self.clear = clear
         self._say = say
@@ -182,7 +184,12 @@ class Drive:
     def _act(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._acts.add(task)
-        task.add_done_callback(self._acts.discard)
+        task.add_done_callback(self._acted)
+
+    def _acted(self, task: asyncio.Task[None]) -> None:
+        self._acts.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.surprises.append(f"{type(error).__name__}: {error}")
 
 
 async def through(drive: Drive, storm: Storm, say: Callable[[str], None]) -> None:

@@ -116,6 +116,7 @@ async def chaos(
         await audit.open_runs(QUEUE, within_s=30.0)
         await _leftovers(audit.findings, view, file)
         await drive.close()
+        audit.findings.surprises += drive.surprises
         await audit.runs(drive.accepted)
         audit.executions(log)
         if damage := _damage(file):
