@@ -329,3 +329,25 @@ async def test_reconciliation_tells_of_stalled_runs() -> None:
     assert stats.stalled_runs == len(log) == 2
     remaining = {event.execution_id: event.remaining_nodes for event in log.filter("workflow:stall")}
     assert remaining == {run_id: 0, "pinned": 5}
+
+
+async def test_blueprints_may_be_in_a_language_that_only_the_app_reads() -> None:
+    class Words:
+        def reads(self, _expression: str) -> frozenset[tuple[str, ...]]:
+            return frozenset()
+
+        def condition(self, expression: str, scope: Mapping[str, Any]) -> bool:
+            return expression == "whenever n is one" and scope["result"]["output"]["n"] == 1
+
+        def transform(self, _expression: str, _scope: Mapping[str, Any]) -> Any:
+            return None
+
+    app = App("words", extensions=Extensions(evaluator=Words()))
+
+    @app.node("a")
+    async def a(_ctx: NodeContext) -> dict[str, int]:
+        return {"n": 1}
+
+    app.flow("f", version="1").node("a").node("b", uses="a").edge("a", "b", condition="whenever n is one")
+    async with bench(app) as here:
+        assert (await here.run("f"))["output"] == {"b": {"n": 1}}

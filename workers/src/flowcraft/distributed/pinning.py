@@ -11,7 +11,9 @@ import orjson
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
+from flowcraft.engine.inputs import Evaluator
 from flowcraft.engine.plan import Plan
+from flowcraft.evaluators import lintable
 from flowcraft.implementation import Registry
 from flowcraft.linter import require_valid
 from flowcraft.ports import FactStore
@@ -41,7 +43,9 @@ def _is_large(blueprint: Blueprint) -> bool:
 class Plans:
     """Plans of pinned snapshots by content hash; the least recently used ones are dropped."""
 
-    def __init__(self, size: int = 128) -> None:
+    def __init__(self, size: int = 128, evaluator: Evaluator | None = None) -> None:
+        """Args: how many plans are kept; whose expressions blueprints have, the default one's by default."""
+        self._evaluator = evaluator
         self._size = size
         self._valid: set[str] = set()
         self._plans: OrderedDict[str, Plan] = OrderedDict()
@@ -72,7 +76,8 @@ class Plans:
             BlueprintError: it has mistakes, or a node without implementation.
         """
         if blueprint.content_hash not in self._valid:
-            require_valid(blueprint, registry)
+            seen = blueprint if self._evaluator is None else lintable(blueprint, self._evaluator)
+            require_valid(seen, registry)
             self._valid.add(blueprint.content_hash)
 
     def keep(self, blueprint: Blueprint) -> Plan:

@@ -46,7 +46,7 @@ class Worker:
         services = replace(services, threads=services.threads or self._threads, log=log)
         self._services = services
         self._runs = Runs(services.evaluator)
-        self._opener = Opener(services, self._runs, Plans())
+        self._opener = Opener(services, self._runs, Plans(evaluator=services.evaluator))
         self._loops: list[asyncio.Task[None]] = []
         self._arrived = asyncio.Event()
         self._freed = asyncio.Event()

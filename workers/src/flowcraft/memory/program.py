@@ -15,6 +15,7 @@ from flowcraft.engine.making import code_of
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.engine.resolution import Wave, follow
 from flowcraft.engine.subflows import sources_of
+from flowcraft.evaluators import lintable
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
 from flowcraft.linter import require_valid
 from flowcraft.node import NodeResult
@@ -88,7 +89,7 @@ class Program:
         Raises:
             BlueprintError: the blueprint has mistakes, or uses code that is not registered.
         """
-        require_valid(blueprint, registry)
+        require_valid(lintable(blueprint, evaluator), registry)
         plan = Plan.of(blueprint)
         steps = {node.id: _step(plan, node, registry, evaluator) for node in plan.nodes.values()}
         codes = [code for step in steps.values() for code in (step.code, step.fallback) if code is not None]
