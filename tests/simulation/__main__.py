@@ -15,9 +15,9 @@ from typing import Final
 
 from tests.simulation import campaign
 from tests.simulation.faults import CALL_FAULTS, WORLD_FAULTS, At, Plan, storm
+from tests.simulation.shelf import FAMILIES, family_of
 from tests.simulation.shrinking import Shrinker, without
 from tests.simulation.simulation import sampled_single_faults, simulate, single_faults
-from tests.simulation.story import draw
 
 SHOWN: Final = 3
 """Failures of a campaign that are shrunk and shown whole; the others are named."""
@@ -31,7 +31,7 @@ def main() -> int:
     if given.kind == "replay":
         return _replay(given)
     if given.kind == "schedule":
-        return _show(*campaign.schedule(given.first))
+        return _show(*campaign.schedule(given.first), family_of(given.first))
     return _range(given)
 
 
@@ -47,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     again = kinds.add_parser("replay", help="one simulation")
     again.add_argument("seed", type=int)
     again.add_argument("plan", nargs="?", default="calm")
+    again.add_argument("--family", choices=list(FAMILIES), default="graph", help="of which kind the story is")
     again.add_argument("--without", action="append", default=[], help="leave this out of the story")
     again.add_argument("--all", action="store_true", help="also calls that found nothing")
     for name in ("calm", "lag", "single", "storm"):
@@ -68,7 +69,7 @@ def _campaign(given: argparse.Namespace) -> int:
     tally = campaign.run_campaign(given.first, given.count, given.processes)
     for failure in tally.failures[:SHOWN]:
         sys.stdout.write(f"\n==== schedule {failure.number} ====\n")
-        _show(failure.seed, failure.plan)
+        _show(failure.seed, failure.plan, failure.family)
     for failure in tally.failures:
         sys.stdout.write(f"schedule {failure.number}: {failure.violations[0][:300]}\n")
     seconds = time.monotonic() - began
@@ -76,19 +77,20 @@ def _campaign(given: argparse.Namespace) -> int:
     return 1 if tally.failures else 0
 
 
-def _show(seed: int, plan: Plan) -> int:
-    shrinker = Shrinker(seed, plan)
+def _show(seed: int, plan: Plan, family: str) -> int:
+    shrinker = Shrinker(seed, plan, FAMILIES[family](seed))
     result = shrinker.shrink()
     sys.stdout.write(f"{result}\n")
     if result.violations:
         less = "".join(f" --without '{name}'" for name in shrinker.without)
-        command = f"python -m tests.simulation replay {seed} '{result.plan.text}'{less}"
+        command = f"python -m tests.simulation replay {seed} '{result.plan.text}' --family {family}{less}"
         sys.stdout.write(f"after {shrinker.tries} simulations; again: {command}\n")
     return 1 if result.violations else 0
 
 
 def _replay(given: argparse.Namespace) -> int:
-    result = simulate(given.seed, Plan.parsed(given.plan), without(draw(given.seed), given.without))
+    story = without(FAMILIES[given.family](given.seed), given.without)
+    result = simulate(given.seed, Plan.parsed(given.plan), story)
     sys.stdout.write(f"{result.history.text(everything=True)}\n" if given.all else f"{result}\n")
     return 1 if result.violations else 0
 

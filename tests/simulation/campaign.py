@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.simulation.faults import CALL_FAULTS, WORLD_FAULTS, At, Plan, storm
+from tests.simulation.shelf import BLOCK, family_of, told_by
 from tests.simulation.simulation import Result, simulate
 
-BLOCK: Final = 10
 FIRST: Final = 1_000_000
 """Number of the first schedule unless another is asked for: its stories have all there is to tell."""
 PROGRESS_S: Final = 5.0
@@ -31,6 +31,7 @@ class Failure:
     """A schedule that went wrong."""
 
     number: int
+    family: str
     seed: int
     plan: Plan
     violations: tuple[str, ...]
@@ -63,7 +64,9 @@ class Tally:
         if result.plan.lag_s:
             self.faults["stale reads"] += result.stale_reads
         if result.violations:
-            self.failures.append(Failure(number, result.seed, result.plan, result.violations))
+            self.failures.append(
+                Failure(number, family_of(number), result.seed, result.plan, result.violations)
+            )
 
     def add(self, other: Tally) -> None:
         """Count another tally's."""
@@ -91,12 +94,16 @@ def mode_of(number: int) -> str:
 
 def schedule(number: int) -> tuple[int, Plan]:
     """Seed and plan of one schedule; a single or double fault costs a simulation without any."""
+    return planned(number, _calls(number) if mode_of(number) in ("single", "pair") else 0)
+
+
+def _calls(number: int) -> int:
     calm = number - number % BLOCK
-    calls = simulate(calm).calls if mode_of(number) in ("single", "pair") else 0
-    return planned(number, calls)
+    return simulate(calm, story=told_by(calm, calm)).calls
 
 
 def planned(number: int, calls: int) -> tuple[int, Plan]:
+    """Seed and plan of one schedule, where so many calls are made in its block's story without faults."""
     mode, calm = mode_of(number), number - number % BLOCK
     rng = random.Random(f"schedule {number}")  # noqa: S311
     if mode == "lag":
@@ -119,9 +126,9 @@ def run_block(first: int, last: int) -> Tally:
     tally, calls = Tally(), 0
     for number in range(first, last):
         if number == first and mode_of(number) != "calm":
-            calls = simulate(number - number % BLOCK).calls
+            calls = _calls(number)
         seed, plan = planned(number, calls)
-        result = simulate(seed, plan)
+        result = simulate(seed, plan, told_by(number, seed))
         if mode_of(number) == "calm":
             calls = result.calls
         tally.note(number, mode_of(number), result)

@@ -18,13 +18,13 @@ TRIES: Final = 400
 class Shrinker:
     """Leaves out of a failing simulation what it fails without."""
 
-    def __init__(self, seed: int, plan: Plan, tries: int = TRIES) -> None:
-        """Args: seed and plan of the simulation, and how many simulations this may cost."""
+    def __init__(self, seed: int, plan: Plan, story: Story | None = None, tries: int = TRIES) -> None:
+        """Args: the simulation, and how many simulations this may cost."""
         self.tries = 0
         self._most = tries
         self.without: list[str] = []
         self._seed = seed
-        self._story = draw(seed)
+        self._story = story or draw(seed)
         self.best = self._run(plan, self._story)
 
     def shrink(self) -> Result:

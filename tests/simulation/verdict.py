@@ -11,12 +11,14 @@ from tests.simulation.world import RUN, World
 
 from flowcraft.distributed.message import Message
 from flowcraft.engine.children import owner_of
+from flowcraft.engine.derivation import resolve
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import Join, join_state
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import TERMINAL_STATUSES
 
-PROMPT_S: Final = 600.0
+PROMPT_S: Final = 900.0
 """Without faults a run is over by then: nobody waits for a message that was given back for long."""
 
 
@@ -139,8 +141,10 @@ def _records(world: World) -> Iterator[str]:
     records = final_records(world)
     told = world.story.told
     for key, record in records.items():
-        expected = told[key]
-        if record.status == "completed":
+        expected = told.get(key)
+        if expected is None:
+            yield f"node key {key} is {record.status}, and there is no such key"
+        elif record.status == "completed":
             if expected.state != "ran":
                 yield f"node {key} ran and should be {expected.state}"
             elif expected.certain and record.output != expected.output:
@@ -162,14 +166,19 @@ def _output(world: World) -> Iterator[str]:
     if header.get("status") != "completed":
         return
     plan, told = Plan.of(world.story.blueprint), world.story.told
-    ends = [key for key, node in plan.nodes.items() if node.terminal and told[key].state == "ran"]
+    ran = (NodeKey.parse(key) for key, one in told.items() if one.state == "ran" and owner_of(key) is None)
+    ends = {key.node: str(key) for key in sorted(ran, key=_place) if plan.nodes[key.node].terminal}
     output = header.get("output")
     if not isinstance(output, dict) or sorted(output) != sorted(ends):
-        yield f"the run's output is {output}, of nodes {ends}"
+        yield f"the run's output is {output}, of nodes {sorted(ends)}"
         return
-    for key in ends:
-        if told[key].certain and output[key] != told[key].output:
-            yield f"the run's output of {key} is {output[key]!r} instead of {told[key].output!r}"
+    for node_id, key in ends.items():
+        if told[key].certain and output[node_id] != told[key].output:
+            yield f"the run's output of {node_id} is {output[node_id]!r} instead of {told[key].output!r}"
+
+
+def _place(key: NodeKey) -> tuple[int, ...]:
+    return key.rounds
 
 
 def _leftovers(world: World) -> Iterator[str]:
@@ -218,6 +227,9 @@ def _backlog(world: World) -> Iterator[str]:
 def _order(world: World) -> Iterator[str]:
     """A record appears when the records before it let it: ready joins run, dead ones are skipped."""
     plan, run = Plan.of(world.story.blueprint), world.facts.partition(RUN)
+    if plan.loops:
+        yield from _order_in_loops(world, plan)
+        return
     resolved = {name[2:]: versions[-1] for name, versions in run.items.items() if name.startswith("n:")}
     for key, last in resolved.items():
         if owner_of(key) is not None:
@@ -236,6 +248,53 @@ def _order(world: World) -> Iterator[str]:
         )
         if state is not (Join.DEAD if skipped else Join.READY):
             yield f"node {key} was {last.value['status']} while its edges were {state.value}: {states}"
+
+
+def _order_in_loops(world: World, plan: Plan) -> Iterator[str]:
+    """The same with loops: what is recorded follows from all that was recorded before it."""
+    run = world.facts.partition(RUN)
+    written = {name[2:]: versions for name, versions in run.items.items() if name.startswith("n:")}
+    for key, versions in written.items():
+        first, skipped = versions[0].number, versions[-1].value["status"] == "skipped"
+        before = {
+            other: NodeRecord.from_document(last.value)
+            for other, others in written.items()
+            if (last := others[-1]).number <= first
+            and other != key
+            and last.value["status"] in ("completed", "skipped")
+            and not (last.number == first and last.value["status"] == "skipped")
+        }
+        resolution = resolve(plan, before)
+        if key not in (resolution.skipped if skipped else resolution.ready):
+            yield f"node {key} was {versions[-1].value['status']}, which does not follow from {sorted(before)}"
+
+
+def _inputs_in_loops(world: World, plan: Plan) -> Iterator[str]:
+    """What a node was given came over edges that were taken, from the rounds that they lead from."""
+    records = final_records(world)
+    for began in world.began:
+        key = NodeKey.parse(began.key)
+        sources: dict[str, set[str]] = {}
+        for position in plan.incoming(began.key):
+            hop = plan.hops[position]
+            prefix = hop.prefix(key.rounds)
+            found = {
+                record.output
+                for record in records.values()
+                if record.node == hop.source
+                and NodeKey.parse(record.key).rounds[: len(prefix)] == prefix
+                and record.took(position)
+            }
+            if found:
+                sources.setdefault(hop.source, set()).update(found)
+        if not sources:
+            continue  # a start node
+        given, some = began.input, plan.nodes[key.node].any_join
+        if not isinstance(given, dict):
+            given = {source: given for source, outputs in sources.items() if given in outputs}
+        wrong = any(value not in sources.get(source, ()) for source, value in given.items())
+        if wrong or not given or (not some and given.keys() != sources.keys()):
+            yield f"node {key} was given {began.input!r}, and recorded is {sources!r}"
 
 
 def _families(world: World) -> Iterator[str]:
@@ -272,6 +331,9 @@ def _may_be_poison(world: World) -> bool:
 def _inputs(world: World) -> Iterator[str]:
     """What a node was given is what the nodes before it gave, as it is recorded."""
     plan, records = Plan.of(world.story.blueprint), final_records(world)
+    if plan.loops:
+        yield from _inputs_in_loops(world, plan)
+        return
     for began in world.began:
         if owner_of(began.key) is not None:
             continue
@@ -291,6 +353,8 @@ def _calm(world: World) -> Iterator[str]:
     """Without faults no signal is sent twice."""
     if world.story.kills:
         return
+    if world.ended_s > PROMPT_S + world.story.late_s:
+        yield f"over after {world.ended_s:.0f} s only"
     sent = Counter((message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent))
     more = sum(act.verb in ("suspend", "stop a worker") for act in world.story.acts)
     again = sum(act.verb == "start again" for act in world.story.acts) + world.story.indecision

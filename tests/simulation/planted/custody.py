@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.simulation.planted.patches import Patches, bug
+from tests.simulation.planted.patches import Patches, Where, bug
+from tests.simulation.planted.wanted import CRASHES, kills, long_retry
 
 from flowcraft.distributed.custody import Custody, Ledger
 from flowcraft.distributed.gathering import Gatherer
@@ -22,6 +23,7 @@ from flowcraft.ports import Claim
     instead="a delivery that finds the mark `done` acts on its node key all the same",
     rule="a delivery that finds `done` is deleted",
     marked=True,
+    where=Where("single", ("message twice",)),
 )
 def _done_is_no_reason(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -39,6 +41,7 @@ def _done_is_no_reason(patches: Patches) -> None:
     instead="facts are loaded before the node key is claimed",
     rule="claim first, then load under the claim",
     marked=True,
+    where=Where("single", ("message twice", "visibility runs out"), "a long retry", long_retry),
 )
 def _load_then_claim(patches: Patches) -> None:
     turns: dict[int, Turn] = {}
@@ -96,6 +99,7 @@ def _give_backs_are_attempts(patches: Patches) -> None:
     "crashes are forgotten",
     instead="a give-back explains all deliveries before it, those that ended with a crash too",
     rule="only give-backs, alarms and version mismatches are no attempts",
+    where=Where("calm", told="a node that kills its worker", story=kills),
 )
 def _crashes_are_forgotten(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -111,6 +115,7 @@ def _crashes_are_forgotten(patches: Patches) -> None:
     "no poison",
     instead="a message may be delivered without end, however many workers it kills",
     rule="one delivered too often: its node key fails, and the run shows it",
+    where=Where("calm", told="a node that kills its worker", story=kills),
 )
 def _no_poison(patches: Patches) -> None:
     patches.put(Custody, "unexplained", property(lambda _self: 1))
@@ -121,7 +126,7 @@ def _no_poison(patches: Patches) -> None:
     instead="a message delivered too often (here: twice) fails its node key though somebody executes it",
     rule="the poison handler needs the claim",
     marked=True,
-    only=("visibility runs out",),
+    where=Where("single", ("visibility runs out",)),
 )
 def _poison_without_claim(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -193,6 +198,7 @@ def _message_stays_behind(patches: Patches) -> None:
     instead="the message is rewritten to the next node key before the siblings are sent",
     rule="the key moves on only after the record is committed, the arrivals made, the siblings sent",
     marked=True,
+    where=Where("single", CRASHES),
 )
 def _message_runs_ahead(patches: Patches) -> None:
     ahead: dict[int, tuple[str, str]] = {}
@@ -225,6 +231,7 @@ def _message_runs_ahead(patches: Patches) -> None:
     instead="claims become `done` before the message is deleted",
     rule="claims become `done` only after the message was rewritten or deleted",
     marked=True,
+    where=Where("single", CRASHES),
 )
 def _done_before_delete(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -242,6 +249,7 @@ def _done_before_delete(patches: Patches) -> None:
     instead="the claim of a node key that was passed becomes `done` before the message was rewritten",
     rule="claims of nodes passed are kept until the message was rewritten or deleted",
     marked=True,
+    where=Where("single", CRASHES),
 )
 def _done_too_early(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -278,6 +286,7 @@ def _who_waits_is_done(patches: Patches) -> None:
     instead="all deliveries of a worker claim with one token",
     rule="a claim's token is one per delivery, not per worker",
     marked=True,
+    where=Where("single", ("visibility runs out",)),
 )
 def _one_token_a_worker(patches: Patches) -> None:
     def around(original: Any) -> Any:

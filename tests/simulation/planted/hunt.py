@@ -1,17 +1,21 @@
-"""Hunting a planted bug: schedules of a campaign, in order, until one is wrong."""
+"""Hunting a planted bug: simulations in order, until one is wrong."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
-from tests.simulation.campaign import BLOCK, FIRST, planned
-from tests.simulation.faults import At, Plan, WorldFault
+from tests.simulation.campaign import FIRST, planned
+from tests.simulation.faults import At, Plan, storm
 from tests.simulation.planted import catalogue as catalogue  # noqa: PLC0414  fills the list of bugs
-from tests.simulation.planted.patches import BUGS, Bug
-from tests.simulation.simulation import simulate
+from tests.simulation.planted.patches import BUGS, Bug, Where
+from tests.simulation.shelf import BLOCK, told_by
+from tests.simulation.simulation import Result, simulate
+from tests.simulation.story import Story, draw
+
+SINGLES = 12
+"""Single faults that are tried in one story."""
 
 
 @dataclass(frozen=True)
@@ -21,21 +25,23 @@ class Found:
     Attributes:
         schedules: How many, the one that found it included; None if none of them did.
         violation: What was wrong.
-        plan: The faults of that schedule.
+        seed: Of that simulation.
+        plan: The faults of that simulation.
     """
 
     schedules: int | None
     violation: str = ""
+    seed: int = 0
     plan: Plan | None = None
 
 
 def hunt(bug: Bug, most: int, first: int = FIRST) -> Found:
-    """Run schedules with the bug until one is wrong, at most so many."""
-    for tried, (seed, plan) in enumerate(_schedules(first, most, bug), 1):
-        with bug.planted():
-            result = simulate(seed, plan)
+    """Run simulations with the bug until one is wrong, at most so many."""
+    for tried, result in enumerate(_simulations(bug, first), 1):
         if result.violations:
-            return Found(tried, result.violations[0], plan)
+            return Found(tried, result.violations[0], result.seed, result.plan)
+        if tried >= most:
+            break
     return Found(None)
 
 
@@ -45,15 +51,49 @@ def hunt_named(work: tuple[str, int]) -> tuple[str, Found]:
     return name, hunt(BUGS[name], most)
 
 
-def _schedules(first: int, count: int, bug: Bug) -> Iterator[tuple[int, Plan]]:
+def control(where: Where, count: int, first: int = FIRST) -> list[Result]:
+    """The same simulations without any bug; those that are wrong all the same."""
+    bug = Bug("none", "", "", marked=False, plant=lambda _patches: None, where=where)
+    simulations = zip(range(count), _simulations(bug, first), strict=False)
+    return [result for _, result in simulations if result.violations]
+
+
+def _simulations(bug: Bug, first: int) -> Iterator[Result]:
+    number = first
+    while True:
+        if bug.where.mode == "mixed":
+            yield from _block(bug, number)
+            number += BLOCK
+        else:
+            story = draw(number)
+            if bug.where.story(story):
+                yield from _told(bug, number, story)
+            number += 1
+
+
+def _block(bug: Bug, first: int) -> Iterator[Result]:
     calls = 0
-    for number in range(first, first + count):
+    for number in range(first, first + BLOCK):
         seed, plan = planned(number, calls)
-        if number % BLOCK == 0:
-            with bug.planted():
-                calls = simulate(seed).calls
-        if bug.only:
-            rng = random.Random(f"planted {number}")  # noqa: S311
-            fault = cast("WorldFault", rng.choice(bug.only))
-            seed, plan = number - number % BLOCK, Plan(single=(At(rng.randint(1, max(calls, 1)), fault),))
-        yield seed, plan
+        result = _with(bug, seed, plan, told_by(number, seed))
+        calls = calls or result.calls
+        yield result
+
+
+def _told(bug: Bug, seed: int, story: Story) -> Iterator[Result]:
+    where, rng = bug.where, random.Random(f"planted {seed}")  # noqa: S311
+    if where.mode == "storm":
+        yield _with(bug, seed, storm(seed), story)
+    elif where.mode == "lag":
+        yield _with(bug, seed, Plan(lag_s=rng.choice([0.05, 0.25, 1.0])), story)
+    else:
+        result = _with(bug, seed, Plan(), story)
+        yield result
+        for _ in range(SINGLES if where.mode == "single" else 0):
+            at = At(rng.randint(1, max(result.calls, 1)), rng.choice(where.faults))
+            yield _with(bug, seed, Plan((at,), lag_s=where.lag_s), story)
+
+
+def _with(bug: Bug, seed: int, plan: Plan, story: Story) -> Result:
+    with bug.planted():
+        return simulate(seed, plan, story)

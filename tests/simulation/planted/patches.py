@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 from unittest import mock
+
+from tests.simulation.faults import CallFault, WorldFault
+from tests.simulation.story import Story
 
 
 class Patches:
@@ -29,6 +32,30 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class Where:
+    """In which simulations a bug is looked for: those that have what it takes are few in a campaign.
+
+    Attributes:
+        mode: ``mixed`` is a campaign's schedules; the others are its modes.
+        faults: Of single faults: which.
+        told: What the stories have to have, in words.
+        story: The same, as a test of a story.
+        lag_s: How stale reads may be besides.
+    """
+
+    mode: Literal["mixed", "calm", "lag", "single", "storm"] = "mixed"
+    faults: tuple[WorldFault | CallFault, ...] = ()
+    told: str = ""
+    story: Callable[[Story], bool] = lambda _story: True
+    lag_s: float = 0.0
+
+    def __str__(self) -> str:
+        faults = {"mixed": "", "single": " or ".join(self.faults) or "one fault"}.get(self.mode, self.mode)
+        stale = "stale reads" if self.lag_s else ""
+        return "; ".join(part for part in (faults, stale, self.told) if part) or "any"
+
+
+@dataclass(frozen=True)
 class Bug:
     """A rule that is left out.
 
@@ -38,7 +65,7 @@ class Bug:
         rule: The rule of the execution model that says otherwise.
         marked: The rule was found by the model check (``[m]``).
         plant: Puts it into the product.
-        only: Faults that it is looked for with, one at a time; empty is a campaign's mixture.
+        where: Where it is looked for.
     """
 
     name: str
@@ -46,7 +73,7 @@ class Bug:
     rule: str
     marked: bool
     plant: Callable[[Patches], None]
-    only: tuple[str, ...] = ()
+    where: Where = Where()
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -60,12 +87,12 @@ BUGS: Final[dict[str, Bug]] = {}
 
 
 def bug(
-    name: str, *, instead: str, rule: str, marked: bool = False, only: tuple[str, ...] = ()
+    name: str, *, instead: str, rule: str, marked: bool = False, where: Where | None = None
 ) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
     """Register what plants a bug."""
 
     def register(plant: Callable[[Patches], None]) -> Callable[[Patches], None]:
-        BUGS[name] = Bug(name, instead, rule, marked, plant, only)
+        BUGS[name] = Bug(name, instead, rule, marked, plant, where or Where())
         return plant
 
     return register

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.simulation.planted.patches import Patches, bug
+from tests.simulation.planted.patches import Patches, Where, bug
+from tests.simulation.planted.wanted import (
+    CRASHES,
+    any_joins,
+    dead_end,
+    fickle,
+    joins,
+    long_retry,
+    shared_key,
+)
 from tests.simulation.ports.coordination import CoordinationServer, JoinEntry
 
 from flowcraft.distributed import ending
@@ -46,6 +55,7 @@ def _end_of_terminals_only(patches: Patches) -> None:
     instead="a run all of whose terminal nodes are skipped does not end",
     rule="the end is reached when it is resolved, ready or dead alike",
     marked=True,
+    where=Where("calm", told="no terminal node runs", story=dead_end),
 )
 def _dead_end_is_none(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -98,6 +108,7 @@ def _skips_after_arrivals(patches: Patches) -> None:
     instead="every arrival at a resolved join is told that it is ready",
     rule="only the edge that completed a join is told so again; every other later arrival is told `fired`",
     marked=True,
+    where=Where("calm", told="any-joins", story=any_joins),
 )
 def _joins_forget(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -117,6 +128,7 @@ def _joins_forget(patches: Patches) -> None:
     instead="a join that has a record is taken for one that fired before",
     rule="never conclude `fired` from the join's record",
     marked=True,
+    where=Where("single", CRASHES, "joins", joins),
 )
 def _record_means_fired(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -155,6 +167,7 @@ def _arrivals_are_counted(patches: Patches) -> None:
     instead="what the coordination store says of a join is believed, also after it forgot half of it",
     rule="the arrival that creates a join's key seeds it from the records; an `open` is checked",
     marked=True,
+    where=Where("single", ("coordination forgets",), "joins", joins),
 )
 def _open_is_believed(patches: Patches) -> None:
     async def recorded(_self: Router, join: JoinStates) -> dict[str, bool]:
@@ -168,6 +181,7 @@ def _open_is_believed(patches: Patches) -> None:
     instead="the records of a join's predecessors are read without the token of the own commit",
     rule="a worker that reads with its own commit's token sees every earlier commit",
     marked=True,
+    where=Where("single", ("coordination forgets",), "joins", joins, lag_s=1.0),
 )
 def _joins_without_session(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -191,6 +205,7 @@ def _joins_without_session(patches: Patches) -> None:
     "conditions again",
     instead="a record that is found has its edges' conditions evaluated again",
     rule="replays read the edges that were taken and never evaluate a condition again",
+    where=Where("single", CRASHES, "a condition over a key that others write too", shared_key),
 )
 def _conditions_again(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -229,6 +244,12 @@ def _context_afterwards(patches: Patches) -> None:
     "own result counts",
     instead="who finds the node recorded by somebody else goes on with its own result",
     rule="a second create conflicts and the loser adopts the winner's record",
+    where=Where(
+        "single",
+        ("claim lost", "visibility runs out", "coordination forgets"),
+        "nodes that give another output each time",
+        fickle,
+    ),
 )
 def _own_result_counts(patches: Patches) -> None:
     async def lost(self: Recorder, wanted: NodeRecord, _replaces: StoredRecord | None) -> Turned:
@@ -268,6 +289,7 @@ def _records_are_overwritten(patches: Patches) -> None:
     instead="who gets an alarm and does not see its awaiting record begins the node anew",
     rule="an alarm proves its awaiting record: not seeing it is a stale read",
     marked=True,
+    where=Where("lag", told="a long retry", story=long_retry),
 )
 def _alarms_prove_nothing(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -284,6 +306,7 @@ def _alarms_prove_nothing(patches: Patches) -> None:
     "retries begin anew",
     instead="after a long delay a node begins with its first attempt again",
     rule="an awaiting record of a retry says which attempt is next",
+    where=Where("calm", told="a long retry", story=long_retry),
 )
 def _retries_begin_anew(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -299,6 +322,7 @@ def _retries_begin_anew(patches: Patches) -> None:
     "what is not seen is not there",
     instead="a node whose predecessors' records are not visible runs all the same",
     rule="a fact that the signal proves to exist but is not visible is a stale read",
+    where=Where("lag"),
 )
 def _unseen_is_absent(patches: Patches) -> None:
     patches.put(Gatherer, "_ready", lambda _self, _key, _facts: True)
@@ -344,6 +368,7 @@ def _end_is_forced(patches: Patches) -> None:
     "input unseen is none",
     instead="a run whose input is not visible yet runs without one",
     rule="a fact that the signal proves to exist but is not visible is a stale read",
+    where=Where("lag"),
 )
 def _input_unseen_is_none(patches: Patches) -> None:
     def accept(self: Gatherer) -> None:

@@ -6,7 +6,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tests.simulation.planted.patches import Patches, bug
+from tests.simulation.planted.patches import Patches, Where, bug
+from tests.simulation.planted.wanted import (
+    acting,
+    decided,
+    late,
+    paused_and_over,
+    sleeps,
+    waits_past_deadline,
+)
 
 from flowcraft.distributed import client as clients
 from flowcraft.distributed import header as headers
@@ -84,6 +92,7 @@ def _decisions_are_overwritten(patches: Patches) -> None:
     "decisions are not signalled",
     instead="a decision is committed and the node is not signalled",
     rule="decide commits, then signals, then answers",
+    where=Where("calm", told="decisions", story=decided),
 )
 def _decisions_are_silent(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -123,6 +132,7 @@ def _starts_are_repeated(patches: Patches) -> None:
     "resuming is silent",
     instead="a run that is resumed waits for its messages to come back",
     rule="resuming a paused run derives and signals at once",
+    where=Where("calm", told="a pause", story=acting("suspend")),
 )
 def _resuming_is_silent(patches: Patches) -> None:
     async def nothing(*_: Any, **__: Any) -> Any:
@@ -135,6 +145,7 @@ def _resuming_is_silent(patches: Patches) -> None:
     "ends are not final",
     instead="a run that has ended may end again, otherwise",
     rule="terminal status is final",
+    where=Where("calm", told="a cancellation", story=acting("cancel")),
 )
 def _ends_are_not_final(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -152,6 +163,7 @@ def _ends_are_not_final(patches: Patches) -> None:
     "workers go on",
     instead="workers do not look at the status of a run they know",
     rule="workers learn of a cancellation at the latest by their next read",
+    where=Where("calm", told="a cancellation", story=acting("cancel")),
 )
 def _workers_go_on(patches: Patches) -> None:
     patches.put(Opener, "_fresh", lambda _self, _run: True)
@@ -161,6 +173,7 @@ def _workers_go_on(patches: Patches) -> None:
     "old status for the others",
     instead="of several messages one reads the status, and the others go by what is remembered, however old",
     rule="the status is re-read every few seconds",
+    where=Where("calm", told="a pause, and a failure or a cancellation", story=paused_and_over),
 )
 def _old_status(patches: Patches) -> None:
     async def read_again(self: Opener, known: Any, blueprint_id: str) -> Any:
@@ -174,6 +187,7 @@ def _old_status(patches: Patches) -> None:
     "deadlines need a worker",
     instead="only workers look at deadlines",
     rule="runs whose `next_check` has passed are due for reconciliation",
+    where=Where("storm", told="a deadline, and a node that waits for ever", story=waits_past_deadline),
 )
 def _deadlines_need_a_worker(patches: Patches) -> None:
     patches.put(repair, "_past_deadline", _no_repair)
@@ -188,6 +202,7 @@ async def _no_repair(*_: Any, **__: Any) -> Any:
     instead="reconciliation signals what is ready and does not write what is skipped",
     rule="reconciliation writes the missing skip records too, transitively",
     marked=True,
+    where=Where("storm"),
 )
 def _skips_are_not_repaired(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -206,6 +221,7 @@ def _skips_are_not_repaired(patches: Patches) -> None:
     instead="reconciliation takes every edge of a completed node for taken",
     rule="reconciliation evaluates no condition and runs no branch whose edge is not taken",
     marked=True,
+    where=Where("storm"),
 )
 def _all_branches(patches: Patches) -> None:
     def resolved(plan: Any, records: Any) -> Resolution:
@@ -222,6 +238,7 @@ def _all_branches(patches: Patches) -> None:
     "reconciliation never rests",
     instead="what is ready is signalled in every pass",
     rule="a run is signalled again after twice the time each time, so that a backlog makes no storm",
+    where=Where("storm", told="hours without a worker", story=late),
 )
 def _never_rests(patches: Patches) -> None:
     patches.put(headers, "may_signal", lambda *_: True)
@@ -232,6 +249,7 @@ def _never_rests(patches: Patches) -> None:
     "busy runs are never looked at",
     instead="only runs that nobody has touched for long are reconciled",
     rule="every active run is due every few thresholds, however recently touched",
+    where=Where("storm"),
 )
 def _busy_runs_are_skipped(patches: Patches) -> None:
     patches.put(reconciliation, "FULL_PASS_EVERY", 10**6)
@@ -241,6 +259,7 @@ def _busy_runs_are_skipped(patches: Patches) -> None:
     "alarms are trusted",
     instead="reconciliation leaves what sleeps to its alarm, however late",
     rule="runs whose `next_check` passed are due: a lost alarm is sent again",
+    where=Where("single", ("message lost",), "a node that sleeps", sleeps),
 )
 def _alarms_are_trusted(patches: Patches) -> None:
     def around(original: Any) -> Any:
