@@ -103,6 +103,7 @@ class Place:
         self.ports = ports
         self.poison = poison
         self.clock: Clock = SystemClock()
+        self.workers: list[Worker] = []
         self._stack = stack
 
     @property
@@ -133,7 +134,16 @@ class Place:
             f"worker-{random.getrandbits(32):x}",
             settings=WorkerSettings(**{**quick, **settings}),
         )
-        return await self._stack.enter_async_context(Worker(services))
+        self.workers.append(await self._stack.enter_async_context(Worker(services)))
+        return self.workers[-1]
+
+    async def idle(self) -> None:
+        """Return when no worker has anything in hand: what follows from an end is done too."""
+
+        async def look() -> bool:
+            return not any(worker.jobs for worker in self.workers)
+
+        await self.until(look)
 
     async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
         """Wait until ``look`` gives something true."""

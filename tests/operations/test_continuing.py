@@ -11,6 +11,7 @@ import pytest
 from tests.operations.place import Code, Place, flow
 
 from flowcraft.distributed.continuation import is_copying
+from flowcraft.distributed.families import child_of
 from flowcraft.distributed.takeover import take_over
 from flowcraft.distributed.verbs import RefusedError
 from flowcraft.ports import FactStore
@@ -178,6 +179,44 @@ async def test_children_of_a_batch_that_are_done_are_not_done_again(place: Place
     end = await place.ended(f"{run_id}-r1")
     assert (end["status"], sorted(code.taken)) == ("completed", sorted(missing))
     assert end["output"] == {"gather": ["scatter[0]!", "scatter[1]!", "scatter[2]!"]}
+
+
+SUB = {"uses": "subflow", "params": {"blueprintId": "inner"}}
+FAMILY = (flow("a>sub sub>z", name="outer", sub=SUB), flow("c1>c2", name="inner"))
+
+
+async def test_a_retry_goes_on_within_a_subflow(place: Place) -> None:
+    code = Code()
+    await place.worker(code, *FAMILY)
+    code.broken = {"c2"}
+    run_id = await place.client.start_workflow("outer", {})
+    await place.ended(run_id)
+    child_id = child_of((await place.client.records(run_id))["sub"])
+    code.broken = set()
+    del code.ran[:]
+
+    with pytest.raises(RefusedError, match=f"subflow of run {run_id}"):
+        await place.client.retry(child_id)
+    await place.client.retry(run_id)
+
+    assert (await place.ended(f"{run_id}-r1"))["output"] == {"z": "z!"}
+    assert code.taken == ["c2", "z"]
+    assert code.keys["c2"] == f"{child_id}:c2"
+
+
+async def test_a_run_again_from_a_node_keeps_the_idempotency_keys_of_subflows(place: Place) -> None:
+    code = Code()
+    await place.worker(code, *FAMILY)
+    run_id = await place.client.start_workflow("outer", {})
+    await place.ended(run_id)
+    before = dict(code.keys)
+    del code.ran[:]
+
+    stored = await place.client.rerun(run_id, ["a"])
+
+    await place.ended(stored.document["runId"])
+    assert code.taken == ["a", "c1", "c2", "z"]
+    assert code.keys == before
 
 
 class Dying:

@@ -21,6 +21,7 @@ LARGE = {"text": "x" * 40_000}
 async def finished(place: Place, ttl_s: float | None, input: Any = LARGE) -> str:  # noqa: A002
     run_id = await place.client.start_workflow("flow", input, ttl_after_finished_s=ttl_s)
     assert (await place.ended(run_id))["status"] == "completed"
+    await place.idle()
     return run_id
 
 

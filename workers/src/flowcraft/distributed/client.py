@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +18,13 @@ from flowcraft.distributed.continuation import Continuation
 from flowcraft.distributed.families import child_of, conclude, steer_children
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.pinning import INLINE_BYTES, Plans, pin
+from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.repair import repair
 from flowcraft.distributed.retention import purge
 from flowcraft.distributed.run_ids import run_id_problem
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.verbs import (
     RERUNS,
@@ -201,7 +201,7 @@ class Client:
         Doing it again gives the same new run; to retry once more, retry that one.
         """
         source = await self._ended(run_id, Verb.RETRY)
-        return await self._continue(source, Continuation(continuation.next_id(source), ()))
+        return await self._continue(source, Continuation(continuation.next_id(source)))
 
     async def rerun(
         self, run_id: str, nodes: Sequence[str], *, new_run_id: str | None = None, new_keys: bool = False
@@ -223,8 +223,13 @@ class Client:
     async def delete(self, run_id: str) -> bool:
         """Delete an ended run with all that belongs to it; False: it ended just now, and goes in a minute."""
         try:
+            header = (await self._read(run_id)).document
+            if "parent" in header:
+                raise RefusedError(
+                    f"the run is a subflow of run {header['parent']['runId']}: it goes with that one"
+                )
             document = await self._change(
-                run_id, lambda header, now: headers.expiring(header, now, DELETE_GRACE_S)
+                run_id, lambda now_is, now: headers.expiring(now_is, now, DELETE_GRACE_S)
             )
         except RunNotFoundError:
             return ruling(Verb.DELETE, RunState.UNKNOWN).outcome is Outcome.NOTHING
@@ -299,6 +304,8 @@ class Client:
         """
         header = (await self._read(run_id)).document
         permits(verb, header)
+        if verb is Verb.RETRY and "parent" in header:
+            raise RefusedError(f"the run is a subflow of run {header['parent']['runId']}: retry that one")
         queue = header.get("queue")
         if queue and queue != self.queue_name:
             raise RefusedError(f"the run belongs to queue {queue}, not to {self.queue_name}: name its queue")
@@ -317,20 +324,7 @@ class Client:
                 if record.status != "skipped" or state is NodeState.NONE:
                     state = NodeState.of(record)
             RERUNS[state].permits(node=node)
-        keys: tuple[str, ...] = ()
-        if headers.is_pinned(source):
-            plan = await Plans().of(self.facts, source)
-            keys = continuation.adoptable(plan, records, how.nodes)
-        if len(orjson.dumps(keys)) > INLINE_BYTES:
-            text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
-            how = replace(how, keys_ref=await self.facts.write_snapshot(how.run_id, text, {"keys": keys}))
-        document = continuation.continuing(source, replace(how, keys=keys), self.clock.now())
-        reference = source.get("blueprintRef")
-        if reference:
-            snapshot = await self.facts.read_snapshot(run_id, reference)
-            document["blueprintRef"] = await self.facts.write_snapshot(
-                how.run_id, source.get("blueprintHash") or "", snapshot
-            )
+        document = await continued(self.facts, source, records, how, self.clock.now())
         large = None
         if "input" not in source:
             large = (await self.facts.load(run_id, with_input=True)).input

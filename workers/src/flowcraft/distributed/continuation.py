@@ -21,7 +21,7 @@ from flowcraft_api.wire import ContinuesDocument, HeaderDocument
 
 _KEPT: Final = (
     "queue", "pool", "namespace", "name", "blueprintId", "blueprintVersion", "blueprintHash", "blueprint",
-    "blueprintRef", "input", "ttlAfterFinishedS",
+    "blueprintRef", "subflows", "input", "ttlAfterFinishedS",
 )  # fmt: skip
 """What a continuing run has in common with the one it continues."""
 
@@ -39,7 +39,7 @@ class Continuation:
     """
 
     run_id: str
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     keys_ref: str = ""
     new_keys: bool = False

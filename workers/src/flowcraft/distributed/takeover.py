@@ -5,14 +5,28 @@ Any worker, or the reconciler, does it, and goes on where another one died: what
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
+import orjson
+
 from flowcraft.distributed import header as headers
-from flowcraft.distributed.continuation import chunks, copied, is_copying, owners
+from flowcraft.distributed.continuation import (
+    Continuation,
+    adoptable,
+    chunks,
+    continuing,
+    copied,
+    is_copying,
+    owners,
+)
 from flowcraft.distributed.ending import Ports, publish_failed
+from flowcraft.distributed.pinning import INLINE_BYTES, Plans
 from flowcraft.distributed.staleness import STALE_DELAYS_S
-from flowcraft.ports import Commit, ContextWrite, Discharge, Loaded, Stored
+from flowcraft.ports import Commit, ContextWrite, Discharge, FactStore, Loaded, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,
     ConflictError,
@@ -21,8 +35,40 @@ from flowcraft.ports.errors import (
     StaleReadError,
 )
 from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
 
 LOADED_AT_ONCE: Final = 50
+
+
+async def continued(
+    facts: FactStore,
+    source: HeaderDocument,
+    records: Mapping[str, NodeRecord],
+    how: Continuation,
+    now: datetime,
+) -> HeaderDocument:
+    """The header of a run that goes on from an ended one, with the list of what it adopts; it is not created.
+
+    Args:
+        facts: Where what is too large for the header is written.
+        source: The run to go on from.
+        records: All records of it.
+        how: How; the keys are worked out here.
+        now: The time.
+    """
+    keys: tuple[str, ...] = ()
+    if headers.is_pinned(source):
+        keys = adoptable(await Plans().of(facts, source), records, how.nodes)
+    if len(orjson.dumps(keys)) > INLINE_BYTES:
+        text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
+        how = replace(how, keys_ref=await facts.write_snapshot(how.run_id, text, {"keys": list(keys)}))
+    document = continuing(source, replace(how, keys=keys), now)
+    reference = source.get("blueprintRef")
+    if reference:
+        snapshot = await facts.read_snapshot(source["runId"], reference)
+        content_hash = source.get("blueprintHash") or ""
+        document["blueprintRef"] = await facts.write_snapshot(how.run_id, content_hash, snapshot)
+    return document
 
 
 async def take_over(ports: Ports, stored: Stored) -> Stored:

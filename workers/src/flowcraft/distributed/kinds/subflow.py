@@ -9,6 +9,7 @@ import orjson
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
+from flowcraft.distributed.continuation import Continuation, first_run_id
 from flowcraft.distributed.ending import run_output, terminal_nodes
 from flowcraft.distributed.families import (
     as_child,
@@ -26,6 +27,7 @@ from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
+from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import later
 from flowcraft.engine.inputs import given_value
 from flowcraft.engine.subflows import (
@@ -104,14 +106,17 @@ class _Subflow:
         subflow, blueprint = self._asked(turn, act)
         run.stored = await with_mark(services, run.stored)
         now = services.clock.now()
-        request = RunRequest(child_id, blueprint.id, blueprint.version, queue=services.queue_name)
+        pinned = await self._going_on(turn, act, child_id, blueprint.id)
+        if pinned is None:
+            request = RunRequest(child_id, blueprint.id, blueprint.version, queue=services.queue_name)
+            document = headers.new(request, now)
+            pinned = await pin(services.facts, document, blueprint, now, services.queue_name)
         timeout_s = act.definition.config.timeout_s
         deadline_at = None if timeout_s is None else later(now, timeout_s)
-        document = as_child(headers.new(request, now), run.stored.document, act.key, deadline_at)
-        document["input"], large = _given(subflow, turn, act)
+        pinned = as_child(pinned, run.stored.document, act.key, deadline_at)
+        pinned["input"], large = _given(subflow, turn, act)
         if large is not None:
-            del document["input"]
-        pinned = await pin(services.facts, document, blueprint, now, services.queue_name)
+            del pinned["input"]
         try:
             return await services.facts.create_header(pinned, large)
         except PayloadTooLargeError as error:
@@ -122,6 +127,32 @@ class _Subflow:
             raise StaleReadError(f"run {child_id} exists and is not visible yet")
         _require_own(found, run.run_id, act.key)
         return found
+
+    async def _going_on(
+        self, turn: Acting, act: Act, child_id: str, blueprint_id: str
+    ) -> HeaderDocument | None:
+        """Of a run that goes on from another one: the header of a child that goes on from that one's child.
+
+        A retry takes over what the child achieved; a run again from a node keeps its idempotency keys.
+        """
+        services, header = turn.services, turn.run.stored.document
+        before = header.get("continues")
+        if before is None or first_run_id(header) == header["runId"]:
+            return None
+        loaded = await services.facts.load(before["runId"], nodes=[act.key])
+        found = loaded.records.get(act.key)
+        stored = await services.facts.read_header(child_of(found.record)) if found else None
+        if stored is None or not headers.is_terminal(stored.document):
+            return None
+        source = stored.document
+        if not is_child(source, before["runId"]) or source.get("blueprintId") != blueprint_id:
+            return None
+        records: dict[str, NodeRecord] = {}
+        if not before.get("nodes"):
+            async for page in services.facts.records(source["runId"]):
+                records.update((each.record.key, each.record) for each in page)
+        how = Continuation(child_id, nodes=tuple(before.get("nodes", ())))
+        return await continued(services.facts, source, records, how, services.clock.now())
 
     async def _start(self, turn: Acting, child: Stored) -> None:
         """Signal a child that nobody has touched, unless its parent has ended or is paused meanwhile."""
