@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 90
 """Records with their outputs that are read in one request."""
+MOST_INPUTS: Final = 1000
+"""Node keys whose inputs are made again; a run may have many more."""
 SHOWN_ALIKE: Final = 8
 """Children of one node, or rounds of one loop, from which on they are shown as one row."""
 
@@ -157,49 +159,55 @@ async def with_outputs(backend: Backend, run_id: str, nodes: Sequence[NodeView])
     return [replace(view, record=found.get(view.key, view.record)) for view in nodes]
 
 
-async def inputs_of(
-    backend: Backend, header: HeaderDocument, blueprint: Blueprint, nodes: Sequence[NodeView]
-) -> dict[str, Any]:
-    """What each of these was called with, made again of what is recorded; context keys as they are now.
+class NodeInputs:
+    """What node keys were called with, made again of what is recorded; context keys are those of now."""
 
-    Args:
-        backend: Where the run lives.
-        header: The run, with its input.
-        blueprint: What it is pinned to.
-        nodes: Node keys, with outputs of all that they follow.
-    """
-    from flowcraft.engine.inputs import Facts, needs, node_input
-    from flowcraft.engine.plan import Plan
-    from flowcraft.evaluator import ExpressionEvaluator
+    def __init__(self, backend: Backend, header: HeaderDocument, blueprint: Blueprint) -> None:
+        """Args: where the run lives; the run, with its input; what it is pinned to."""
+        from flowcraft.engine.lookup import Known
+        from flowcraft.engine.plan import Plan
+        from flowcraft.evaluator import ExpressionEvaluator
 
-    plan, evaluator = Plan.of(blueprint), ExpressionEvaluator()
-    wanted = {
-        node: needs(plan, node, evaluator) for node in {view.node for view in nodes} & plan.nodes.keys()
-    }
-    names = sorted({name for each in wanted.values() for name in each.context})
-    context = dict((await backend.facts.load(header["id"], context=names)).context) if names else {}
-    run_input = header.get("input")
-    by_node: dict[str, list[NodeRecord]] = {}
-    for view in nodes:
-        if view.record is not None:
-            by_node.setdefault(view.node, []).append(view.record)
-    found: dict[str, Any] = {}
-    for view in nodes:
-        key = NodeKey.parse(view.key)
-        if view.node not in wanted or view.status == "skipped" or key.child is not None:
-            continue
-        seen = {name: _seen_by(key, by_node.get(name, ())) for name in wanted[view.node].records}
-        records = {name: record for name, record in seen.items() if record is not None}
-        found[view.key] = node_input(plan, view.node, Facts(records, context, run_input))
-    return found
+        self._facts = backend.facts
+        self._run_id = header["id"]
+        self._input = header.get("input")
+        self._plan = Plan.of(blueprint)
+        self._evaluator = ExpressionEvaluator()
+        self._known = Known()
+        self._context: dict[str, Any] = {}
 
+    async def of(self, nodes: Sequence[NodeView], every: Sequence[NodeView]) -> dict[str, Any]:
+        """The inputs of some of a run's node keys, by key; ``every`` has the outputs of all of them.
 
-def _seen_by(reader: NodeKey, records: Sequence[NodeRecord]) -> NodeRecord | None:
-    """Of the rounds of a node, the one that a node key reads: its own, else the last before it."""
-    own = [record for record in records if NodeKey.parse(record.key).child is None]
-    if len(own) <= 1:
-        return own[0] if own else None
-    near = [
-        record for record in own if NodeKey.parse(record.key).rounds <= reader.rounds or not reader.rounds
-    ]
-    return max(near, key=lambda record: NodeKey.parse(record.key).rounds, default=None)
+        Raises:
+            PortError: the backend refuses or is away.
+        """
+        self._known.records.update((view.key, view.record) for view in every)
+        found: dict[str, Any] = {}
+        for view in nodes:
+            shown = view.status != "skipped" and NodeKey.parse(view.key).child is None
+            if shown and self._plan.knows(view.key) and len(found) < MOST_INPUTS:
+                found[view.key] = await self._one(view.key)
+        return found
+
+    async def _one(self, key: str) -> Any:
+        from flowcraft.engine.inputs import Facts, needs, node_input
+        from flowcraft.engine.lookup import Lookup
+
+        wanted = needs(self._plan, key, self._evaluator)
+        lacking = sorted(wanted.context - self._context.keys())
+        if lacking:
+            loaded = await self._facts.load(self._run_id, context=lacking)
+            self._context.update({name: loaded.context.get(name) for name in lacking})
+        context = {name: self._context[name] for name in wanted.context if self._context[name] is not None}
+        if not self._plan.loops:
+            known = {name: self._known.records.get(name) for name in wanted.records}
+            records = {name: record for name, record in known.items() if record is not None}
+            return node_input(self._plan, key, Facts(records, context, self._input))
+        lookup = Lookup(self._plan, NodeKey.parse(key), wanted.named, self._known)
+        while (ask := lookup.ask()) is not None:
+            marks = (await self._facts.load(self._run_id, context=ask.marks)).context if ask.marks else {}
+            recorded = {each: record for each in ask.keys if (record := self._known.records.get(each))}
+            self._known.answer(ask, recorded, marks)
+        seen = lookup.seen
+        return node_input(self._plan, key, Facts(seen.records, context, self._input, seen.edges))

@@ -55,7 +55,7 @@ async def _describe(settings: Settings, run: str, wanted: list[str], output: opt
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.commands.get import with_input
     from flowcraft_cli.finding import find_run
-    from flowcraft_cli.run_nodes import folded, inputs_of, read_nodes, with_outputs
+    from flowcraft_cli.run_nodes import NodeInputs, folded, read_nodes, with_outputs
     from flowcraft_cli.views import RunView, print_data, put
 
     tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
@@ -69,7 +69,8 @@ async def _describe(settings: Settings, run: str, wanted: list[str], output: opt
         if not tabular or wanted:
             nodes = await with_outputs(backend, header["id"], nodes)
             if found.blueprint is not None:
-                given = await inputs_of(backend, header, found.blueprint, nodes)
+                asked = [each for each in nodes if not wanted or each.key in wanted]
+                given = await NodeInputs(backend, header, found.blueprint).of(asked, nodes)
     if wanted:
         nodes = [each for each in nodes if each.key in wanted]
     if not tabular:
