@@ -24,15 +24,24 @@ if TYPE_CHECKING:
     from flowcraft.errors import NodeTimeoutError as NodeTimeoutError
     from flowcraft.errors import NonRetryableError as NonRetryableError
     from flowcraft.errors import OutputError as OutputError
+    from flowcraft.event_bus import EventBus as EventBus
+    from flowcraft.events import Event as Event
+    from flowcraft.extensions import Extensions as Extensions
     from flowcraft.linter import Finding as Finding
     from flowcraft.linter import lint as lint
     from flowcraft.linter import require_valid as require_valid
+    from flowcraft.memory.control import RunControl as RunControl
+    from flowcraft.memory.result import Decision as Decision
+    from flowcraft.memory.result import RunResult as RunResult
+    from flowcraft.memory.runner import RunOptions as RunOptions
+    from flowcraft.middleware import Middleware as Middleware
     from flowcraft.node import BaseNode as BaseNode
     from flowcraft.node import NodeContext as NodeContext
     from flowcraft.node import NodeResult as NodeResult
     from flowcraft.node import RunContext as RunContext
     from flowcraft.runtime import FlowRuntime as FlowRuntime
     from flowcraft.runtime import RuntimeOptions as RuntimeOptions
+    from flowcraft.serializer import JsonSerializer as JsonSerializer
 
 _PLACES = {
     "analysis": ("BlueprintAnalysis", "analyze_blueprint"),
@@ -50,9 +59,17 @@ _PLACES = {
         "NonRetryableError",
         "OutputError",
     ),
+    "event_bus": ("EventBus",),
+    "events": ("Event",),
+    "extensions": ("Extensions",),
     "linter": ("Finding", "lint", "require_valid"),
+    "memory.control": ("RunControl",),
+    "memory.result": ("Decision", "RunResult"),
+    "memory.runner": ("RunOptions",),
+    "middleware": ("Middleware",),
     "node": ("BaseNode", "NodeContext", "NodeResult", "RunContext"),
     "runtime": ("FlowRuntime", "RuntimeOptions"),
+    "serializer": ("JsonSerializer",),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
