@@ -51,6 +51,33 @@ def test_a_batch_is_two_nodes_and_takes_the_edges_of_its_name(app: App) -> None:
     ]
 
 
+def test_a_batch_in_the_originals_words_gives_the_originals_json(app: App) -> None:
+    """What ``createFlow('f').batch('sizes', resize, {inputKey, outputKey, chunkSize})`` gives there."""
+    flow = app.flow("f").batch("sizes", "resize", input_key="list", output_key="all", chunk_size=10)
+    assert flow.to_blueprint().to_dict() == {
+        "id": "f",
+        "nodes": [
+            {
+                "id": "sizes_scatter",
+                "uses": "batch-scatter",
+                "inputs": "list",
+                "params": {
+                    "workerUsesKey": "resize",
+                    "outputKey": "all",
+                    "gatherNodeId": "sizes_gather",
+                    "chunkSize": 10,
+                },
+            },
+            {
+                "id": "sizes_gather",
+                "uses": "batch-gather",
+                "params": {"outputKey": "all", "gatherNodeId": "sizes_gather"},
+            },
+        ],
+        "edges": [{"source": "sizes_scatter", "target": "sizes_gather"}],
+    }
+
+
 def test_a_batch_takes_the_function_itself(app: App) -> None:
     code = app.registry["resize"].code
     flow = app.flow("f").batch("sizes", code)

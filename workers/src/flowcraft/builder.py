@@ -58,8 +58,10 @@ class BatchOptions(TypedDict, total=False):
 
     Attributes:
         inputs: Where the list comes from; the value of its taken edge by default.
+        input_key: The original's word for ``inputs``.
         output_key: The context key that gets the list of results; the batch's id by default.
         concurrency: How many items are worked on at a time; 1,000 by default.
+        chunk_size: The original's word for ``concurrency``.
         on_error: What a failed item means: ``fail`` the run (default), ``skip`` it, or ``collect`` its error.
         params: Static parameters of the worker.
         config: Retries, delay and timeout of an item.
@@ -67,8 +69,10 @@ class BatchOptions(TypedDict, total=False):
     """
 
     inputs: str
+    input_key: str
     output_key: str
     concurrency: int
+    chunk_size: int
     on_error: Literal["fail", "skip", "collect"]
     params: Mapping[str, Any]
     config: NodeSettings
@@ -201,6 +205,7 @@ class FlowBuilder:
             "workerUsesKey": self._name_of(worker),
             "outputKey": output_key,
             "gatherNodeId": gather,
+            "chunkSize": options.get("chunk_size"),
             "concurrency": options.get("concurrency"),
             "onError": options.get("on_error"),
             "params": options.get("params"),
@@ -208,7 +213,8 @@ class FlowBuilder:
         }
         given = {name: value for name, value in params.items() if value is not None}
         join = NodeConfig(join_strategy=options.get("join", "all"))
-        self._add(NodeDefinition(scatter, "batch-scatter", given, options.get("inputs"), join))
+        inputs = options.get("inputs", options.get("input_key"))
+        self._add(NodeDefinition(scatter, "batch-scatter", given, inputs, join))
         self._add(NodeDefinition(gather, "batch-gather", {"outputKey": output_key, "gatherNodeId": gather}))
         self._batches.append(batch_id)
         return self.edge(scatter, gather)
