@@ -76,6 +76,8 @@ async def step(ctx: NodeContext) -> NodeResult:
     output: dict[str, Any] = {"of": ctx.node_key, "saw": _digest([ctx.input, seen])}
     if size := params.get("bytes"):
         output["text"] = "x" * size
+    if params.get("counts"):
+        await ctx.context.set("n", 1 + await ctx.context.get("n", 0))
     if params.get("traced"):
         trace = await ctx.context.get("trace", [])
         await ctx.context.set("trace", [*trace, ctx.node_key])
@@ -139,6 +141,14 @@ def blueprint(name: str, edges: str, **nodes: Mapping[str, Any]) -> dict[str, An
 
 def _steps(names: str, **params: Any) -> dict[str, dict[str, Any]]:
     return {name: {"params": params} for name in names}
+
+
+def _while(condition: str) -> dict[str, Any]:
+    return {
+        "uses": "loop-controller",
+        "params": {"condition": condition},
+        "config": {"joinStrategy": "any"},
+    }
 
 
 _FAN = " ".join(f"a>{name} {name}>z" for name in "bcdefghi")
@@ -252,6 +262,42 @@ KINDS: Final[dict[str, Kind]] = {
         blueprint("cancelled-subflow", "a>s s>b", s={"uses": "subflow", "params": {"blueprintId": "long"}}),
         also=(blueprint("long", "x>y y>z", **_steps("xyz", takes_s=0.7)),),
         cancelled=True,
+        weight=1,
+    ),
+    "loop": Kind(
+        blueprint(
+            "loop",
+            "a>b b>c c>l l>b:continue l>z:break",
+            b={"params": {"counts": True}},
+            c={"params": _TRACED},
+            l=_while("n < 2 + variant"),
+        ),
+        weight=4,
+    ),
+    "loop of branches": Kind(
+        blueprint(
+            "loop-of-branches",
+            "a>b b>c b>d?n>1 c>e d>e e>l l>b:continue l>z:break",
+            b={"params": {"counts": True}},
+            e={"params": {"takes_s": 0.1}},
+            l=_while("n < 3"),
+        ),
+        weight=2,
+    ),
+    "loop of batches": Kind(
+        blueprint(
+            "loop-of-batches",
+            "a>c c>s s>g g>l l>c:continue l>z:break",
+            a={"uses": "items"},
+            c={"params": {"counts": True}},
+            s={
+                "uses": "batch-scatter",
+                "inputs": "a",
+                "params": {"workerUsesKey": "step", "gatherNodeId": "g", "outputKey": "all"},
+            },
+            g={"uses": "batch-gather", "params": {"outputKey": "all"}},
+            l=_while("n < 2"),
+        ),
         weight=1,
     ),
     "webhook": Kind(

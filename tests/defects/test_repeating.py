@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.defects.place import QUICK, Code, Place, flow, until
 
+from flowcraft import NodeContext
 from flowcraft.blueprint import Blueprint
 
 pytestmark = pytest.mark.emulators
@@ -32,6 +33,26 @@ async def test_a_message_that_comes_again_follows_the_branch_that_was_chosen(
     await place.becomes(run_id, "completed")
     assert sorted(code.executed) == ["b", "c"]
     assert first.executed == ["a"]
+
+
+async def test_every_round_of_a_loop_runs(place: Place, code: Code) -> None:
+    async def count(ctx: NodeContext) -> int:
+        code.executed.append(ctx.node_key)
+        n = 1 + int(await ctx.context.get("n", 0))
+        await ctx.context.set("n", n)
+        return n
+
+    code.registry["count"] = count
+    controller = {
+        "uses": "loop-controller",
+        "params": {"condition": "n < 3"},
+        "config": {"joinStrategy": "any"},
+    }
+    blueprint = flow("a>b b>l l>b:continue l>z:break", b={"uses": "count"}, l=controller)
+    await place.worker(blueprint, code)
+    await place.worker(blueprint, code)
+    await place.becomes(await place.start(), "completed")
+    assert code.executed == ["a", "b#1", "b#2", "b#3", "z"]
 
 
 async def test_two_deliveries_of_one_message_execute_its_node_once(place: Place, code: Code) -> None:
