@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.simulation.ports.facts import Version
+from tests.simulation.story import Told
 from tests.simulation.world import RUN, World
 
 from flowcraft.distributed.message import Message
@@ -28,6 +29,9 @@ AFTERWARDS_S: Final = 60.0
 """So long after the end of a run no node may begin: workers remember a status for a few seconds only."""
 BACKLOG: Final = 40
 """Messages that reconciliation may send in the hours without any worker: fewer and fewer."""
+
+
+_NOBODY: Final = Told("unreached")
 
 
 def final_header(world: World) -> dict[str, object]:
@@ -140,11 +144,10 @@ def _once(world: World) -> Iterator[str]:
 def _records(world: World) -> Iterator[str]:
     records = final_records(world)
     told = world.story.told
+    yield from (f"there is no node key {key}, and it has a record" for key in records.keys() - told.keys())
     for key, record in records.items():
-        expected = told.get(key)
-        if expected is None:
-            yield f"node key {key} is {record.status}, and there is no such key"
-        elif record.status == "completed":
+        expected = told.get(key, _NOBODY)
+        if record.status == "completed":
             if expected.state != "ran":
                 yield f"node {key} ran and should be {expected.state}"
             elif expected.certain and record.output != expected.output:
@@ -266,7 +269,8 @@ def _order_in_loops(world: World, plan: Plan) -> Iterator[str]:
         }
         resolution = resolve(plan, before)
         if key not in (resolution.skipped if skipped else resolution.ready):
-            yield f"node {key} was {versions[-1].value['status']}, which does not follow from {sorted(before)}"
+            status = versions[-1].value["status"]
+            yield f"node {key} was {status}, which does not follow from {sorted(before)}"
 
 
 def _inputs_in_loops(world: World, plan: Plan) -> Iterator[str]:

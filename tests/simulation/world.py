@@ -489,6 +489,5 @@ async def _work(ctx: NodeContext, params: Mapping[str, Any]) -> NodeResult:
         output = f"{ctx.node_key}?{number}"
     await ctx.context.set(f"k_{ctx.node_key}", output)
     await ctx.context.set("last", output)
-    return NodeResult(
-        params.get("gives", output), params.get("action"), dynamic_nodes=params.get("makes", ())
-    )
+    action = params.get("actions", {}).get(ctx.node_key, params.get("action"))
+    return NodeResult(params.get("gives", output), action, dynamic_nodes=params.get("makes", ()))
