@@ -38,16 +38,18 @@ def test_a_schedule_of_a_campaign_is_the_same_alone() -> None:
 
 
 def test_a_failing_simulation_shrinks_to_the_faults_it_needs() -> None:
-    bug = BUGS["delete before commit"]
-    with bug.planted():
-        found = next(
-            number for number in range(FIRST + 2, FIRST + 500, 10) if simulate(*schedule(number)).violations
-        )
-        whole = simulate(*schedule(found))
-        shrunk = Shrinker(*schedule(found), tries=40).shrink()
+    seed = 1
+    with BUGS["delete before commit"].planted():
+        plans = [
+            Plan((At(3, "hints lost"), At(call, "crash after"), At(call + 9, "no answer")), lag_s=0.05)
+            for call in range(17, 42, 3)
+        ]
+        found = next(plan for plan in plans if simulate(seed, plan).violations)
+        shrunk = Shrinker(seed, found, tries=9).shrink()
     assert shrunk.violations
-    assert len(shrunk.struck) <= len(whole.struck)
-    assert not simulate(shrunk.seed, shrunk.plan, shrunk.story).violations
+    assert len(shrunk.plan.single) < len(found.single)
+    assert shrunk.plan.lag_s == 0
+    assert not simulate(seed, shrunk.plan).violations
 
 
 def test_a_plan_is_read_as_it_is_written() -> None:
