@@ -3,84 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import structlog
+from tests.unit.distributed.bench import ENDS, bench
 
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.reconciliation import Reconciler
-from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.events import Event, JobProcessed, NodeFinished
 from flowcraft.extensions import Extensions
 from flowcraft.middleware import Middleware, Next
-from flowcraft.ports import JobQueue
 from flowcraft.testing import EventLog
-from flowcraft_api.wire import HeaderDocument
-
-ENDS = {"completed", "failed", "cancelled"}
-
-
-class Bench:
-    """A client and workers on one file in memory."""
-
-    def __init__(self, client: Client, queue: JobQueue) -> None:
-        self.client = client
-        self.queue = queue
-
-    async def until(self, run_id: str, look: Callable[[HeaderDocument], Any]) -> HeaderDocument:
-        while True:
-            header = await self.client.header(run_id)
-            if look(header):
-                return header
-            await asyncio.sleep(0.002)
-
-    async def run(self, blueprint_id: str, given: Mapping[str, Any] | None = None) -> HeaderDocument:
-        run_id = await self.client.start_workflow(blueprint_id, dict(given or {}))
-        return await self.until(run_id, lambda header: header["status"] in ENDS)
-
-
-@asynccontextmanager
-async def bench(app: App, workers: int = 1) -> AsyncIterator[Bench]:
-    clock, options = SystemClock(), app.options
-    async with open_embedded(":memory:", "q", clock) as backend:
-        client = Client("q", backend.queue, backend.facts, backend.coordination, clock)
-        running = [
-            Worker(
-                Services(
-                    "q",
-                    backend.queue,
-                    backend.facts,
-                    backend.coordination,
-                    clock,
-                    random.Random(number),  # noqa: S311  jitter
-                    options.extensions.evaluator or ExpressionEvaluator(),
-                    options,
-                    f"w{number}",
-                    settings=WorkerSettings(concurrency=4, idle_min_s=0.002, idle_warm_s=0.01),
-                )
-            )
-            for number in range(workers)
-        ]
-        for worker in running:
-            await worker.start()
-        try:
-            yield Bench(client, backend.queue)
-        finally:
-            for worker in running:
-                await worker.stop()
 
 
 def branching(**extensions: Any) -> tuple[App, EventLog]:
