@@ -435,6 +435,18 @@ async def test_the_later_of_two_writes_counts(facts: FactStore, run_id: str) -> 
     assert await context_of(facts, run_id, "x") == {"x": "new"}
 
 
+async def test_context_is_written_without_a_record_and_its_token_has_seen_all_before(
+    facts: FactStore, run_id: str
+) -> None:
+    await facts.commit(run_id, Commit(create=[completed("a")], context=[ContextWrite("_loop.exit.2#1", 1)]))
+    session = await facts.commit(run_id, Commit(context=[ContextWrite("_loop.over.a", 3)]))
+    loaded = await facts.load(
+        run_id, nodes=["a"], context=["_loop.exit.2#1", "_loop.over.a", "_loop.over.b"], session=session
+    )
+    assert set(loaded.records) == {"a"}
+    assert loaded.context == {"_loop.exit.2#1": 1, "_loop.over.a": 3}
+
+
 async def test_a_deleted_key_is_absent_until_it_is_written_again(facts: FactStore, run_id: str) -> None:
     writes = [ContextWrite("x", 1), ContextWrite("x", deleted=True), ContextWrite("x", 2)]
     seen = []
