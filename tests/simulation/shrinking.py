@@ -64,7 +64,7 @@ class Shrinker:
         return simulate(self._seed, plan, story)
 
     def _attempt(self, plan: Plan, story: Story) -> bool:
-        if self.tries >= self._most:
+        if self.tries >= self._most or (plan == self.best.plan and story == self._story):
             return False
         result = self._run(plan, story)
         if result.violations:

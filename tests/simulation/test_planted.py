@@ -45,10 +45,9 @@ def test_a_failing_simulation_shrinks_to_the_faults_it_needs() -> None:
             for call in range(17, 42, 3)
         ]
         found = next(plan for plan in plans if simulate(seed, plan).violations)
-        shrunk = Shrinker(seed, found, tries=9).shrink()
+        shrunk = Shrinker(seed, found, tries=12).shrink()
     assert shrunk.violations
-    assert len(shrunk.plan.single) < len(found.single)
-    assert shrunk.plan.lag_s == 0
+    assert 0 < len(shrunk.plan.single) < len(found.single), shrunk.plan.text
     assert not simulate(seed, shrunk.plan).violations
 
 

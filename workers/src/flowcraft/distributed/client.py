@@ -146,8 +146,8 @@ class Client:
         """Let a paused run go on, and signal at once what is ready."""
         document = await self._change(run_id, headers.resumed)
         for child_id in await steer_children(self, document, headers.resumed):
-            await repair(self, child_id)
-        await repair(self, run_id)
+            await repair(self, child_id, alarm_grace_s=0.0)
+        await repair(self, run_id, alarm_grace_s=0.0)  # alarms that rang meanwhile were given back for long
         return document
 
     async def decide(

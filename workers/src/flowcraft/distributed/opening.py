@@ -53,7 +53,7 @@ class Opener:
             StaleReadError: there is no header, though a message names the run.
         """
         known = self.runs.get(run_id)
-        if known is not None and self._fresh(known):
+        if known is not None and self._fresh(known) and known.stored.document.get("status") != "paused":
             return await self._allowed(known)
         if known is None:
             run = await self._read(run_id, blueprint_id, None)
