@@ -97,6 +97,15 @@ def test_the_hash_is_of_the_content_not_of_the_order_of_its_fields() -> None:
     assert Blueprint.from_dict(with_node()).content_hash != Blueprint.from_dict(ORDER).content_hash
 
 
+def test_the_hash_is_the_same_from_a_store_that_keeps_whole_numbers_as_integers() -> None:
+    def napping(seconds: float) -> str:
+        node = {"id": "a", "uses": "a", "params": {"takes_s": seconds, "list": [seconds], "half": 0.5}}
+        return Blueprint.from_dict({"id": "nap", "nodes": [node], "edges": []}).content_hash
+
+    assert napping(3.0) == napping(3)
+    assert napping(3.0) != napping(3.5)
+
+
 def test_a_blueprint_is_a_value() -> None:
     blueprint = Blueprint.from_dict(ORDER)
     assert copy.deepcopy(blueprint) == blueprint

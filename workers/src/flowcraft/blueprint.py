@@ -18,7 +18,7 @@ import orjson
 from flowcraft.definition_reader import MAX_EDGES, MAX_NODES, DefinitionReader, kind_of
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition, without_none
 from flowcraft.errors import BlueprintError
-from flowcraft.json_values import NotJsonError, check_json
+from flowcraft.json_values import MAX_INTEGER, NotJsonError, check_json
 from flowcraft.sources import SourceDocument, SourceError, read_file
 
 __all__ = [
@@ -66,9 +66,14 @@ class Blueprint:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the canonical JSON (sorted keys), in hex."""
+        """SHA-256 of the canonical JSON, in hex: sorted keys, whole numbers as integers.
+
+        A store whose numbers are all doubles (Cosmos DB) gives 3 where 3.0 was written.
+        """
         if not self._hash:
             canonical = orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)
+            if b".0" in canonical:
+                canonical = orjson.dumps(_with_integers(self.to_dict()), option=orjson.OPT_SORT_KEYS)
             object.__setattr__(self, "_hash", hashlib.sha256(canonical).hexdigest())
         return self._hash
 
@@ -155,3 +160,11 @@ class Blueprint:
 def _one(documents: Sequence[SourceDocument]) -> Mapping[str, Any]:
     found = f"{len(documents)} documents" if documents else "nothing"
     raise BlueprintError(f"the file holds {found}; a blueprint is an object with id, nodes and edges")
+
+
+def _with_integers(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= MAX_INTEGER else value
+    if isinstance(value, Mapping):
+        return {key: _with_integers(item) for key, item in value.items()}
+    return [_with_integers(item) for item in value] if isinstance(value, list | tuple) else value
