@@ -41,6 +41,12 @@ class Ports(Protocol):
     def coordination(self) -> Coordination: ...
 
 
+class Steps(Protocol):
+    """Node code with one implementation."""
+
+    async def step(self, ctx: NodeContext) -> NodeResult: ...
+
+
 class Code:
     """Node code that notes what runs, with which idempotency key, and fails or waits when a test wants it."""
 
@@ -117,7 +123,7 @@ class Place:
         return Reconciler(self.client, "reconciler", stalled_threshold_s=0.0)
 
     async def worker(
-        self, code: Code, *blueprints: Blueprint, uses: Sequence[str] = ("step",), **settings: Any
+        self, code: Steps, *blueprints: Blueprint, uses: Sequence[str] = ("step",), **settings: Any
     ) -> Worker:
         """A worker that polls; ``uses`` names what it implements."""
         quick = {"idle_min_s": 0.005, "idle_warm_s": 0.05, "unknown_delay_s": 0.05, "drain_s": 0.0}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.continuation import adoptable, next_id, owners
+from flowcraft.distributed.continuation import adoptable, exits_before, next_id, owners
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.records import NodeRecord
@@ -87,14 +87,23 @@ LOOP = plan("in>head head>body body>head:again body>out:done")
     ids=str,
 )
 def test_rounds_of_a_loop_that_are_done_are_kept(states: str, again: str, expected: str) -> None:
-    assert kept(adoptable(LOOP, records(states), again.split())) == expected
+    found = records(states)
+    marks = exits_before(LOOP, found)
+    assert kept(adoptable(LOOP, found, again.split(), marks)) == expected
+
+
+def test_what_follows_a_loop_that_may_go_on_is_not_kept() -> None:
+    found = records("in head#1 body#1 head#2 body#2 out")
+    assert kept(adoptable(LOOP, found)) == "in head#1 body#1 head#2 body#2"
 
 
 def test_nested_loops_keep_the_rounds_before() -> None:
     nested = plan("in>o o>i i>j j>i:again j>p:done p>o:again p>out:done")
     states = "in o#1 i#1.1 j#1.1 i#1.2 j#1.2 p#1 o#2 i#2.1 j#2.1 i#2.2!"
-    assert kept(adoptable(nested, records(states))) == "in o#1 i#1.1 j#1.1 i#1.2 j#1.2 p#1 o#2 i#2.1 j#2.1"
-    assert kept(adoptable(nested, records(states), ["j#1.2"])) == "in o#1 i#1.1 j#1.1 i#1.2"
+    found = records(states)
+    marks = exits_before(nested, found)
+    assert kept(adoptable(nested, found, (), marks)) == "in o#1 i#1.1 j#1.1 i#1.2 j#1.2 p#1 o#2 i#2.1 j#2.1"
+    assert kept(adoptable(nested, found, ["j#1.2"], marks)) == "in o#1 i#1.1 j#1.1 i#1.2"
 
 
 BATCH = plan("in>scatter scatter>gather")

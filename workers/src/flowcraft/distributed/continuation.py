@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
-from flowcraft.engine.marks import is_mark
+from flowcraft.engine.marks import exit_name, is_mark, over_name, round_name
 from flowcraft.engine.plan import Plan
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import ContinuesDocument, HeaderDocument
@@ -45,7 +45,12 @@ class Continuation:
     new_keys: bool = False
 
 
-def adoptable(plan: Plan, records: Mapping[str, NodeRecord], again: Collection[str] = ()) -> tuple[str, ...]:
+def adoptable(
+    plan: Plan,
+    records: Mapping[str, NodeRecord],
+    again: Collection[str] = (),
+    marks: Collection[str] = (),
+) -> tuple[str, ...]:
     """The node keys to take over: resolved well, and so is everything before them.
 
     An owner that still awaits its children is taken over as it is, so that children that are done are not
@@ -56,8 +61,9 @@ def adoptable(plan: Plan, records: Mapping[str, NodeRecord], again: Collection[s
         plan: The plan of the pinned blueprint.
         records: All records of the run to go on from, by node key.
         again: Nodes (ids, or single node keys) that are to run again.
+        marks: Which of ``exits_before`` the run has: an exit without one may still be taken.
     """
-    foundations = _Foundations(plan, records)
+    foundations = _Foundations(plan, records, marks)
     kept = {
         key
         for key, record in records.items()
@@ -78,11 +84,29 @@ def _stays(record: NodeRecord) -> bool:
     )
 
 
+_OPEN: Final = ""
+"""Stands for what is not known yet; no node key is called so."""
+
+
+def exits_before(plan: Plan, records: Iterable[str]) -> list[str]:
+    """Names of the marks that tell of exits from loops which lead to these node keys."""
+    if not plan.loops:
+        return []
+    return [
+        exit_name(position, plan.hops[position].prefix(NodeKey.parse(key).rounds))
+        for key in records
+        if owner_of(key) is None
+        for position in plan.incoming(key)
+        if plan.hops[position].leaves
+    ]
+
+
 class _Foundations:
     """What each recorded node key follows from."""
 
-    def __init__(self, plan: Plan, records: Mapping[str, NodeRecord]) -> None:
+    def __init__(self, plan: Plan, records: Mapping[str, NodeRecord], marks: Collection[str]) -> None:
         self._plan = plan
+        self._marks = marks
         self._in_loop: dict[tuple[str, tuple[int, ...]], list[str]] = {}
         if plan.loops:
             self._sort(records)
@@ -121,10 +145,43 @@ class _Foundations:
                 continue
             hop = self._plan.hops[position]
             prefix = hop.prefix(NodeKey.parse(key).rounds)
-            if hop.leaves:  # whether it was taken is known of the whole loop only
+            if not hop.leaves:
+                yield str(NodeKey(hop.source, prefix))
+            elif exit_name(position, prefix) in self._marks:  # so says the whole loop
                 yield from self._in_loop.get((hop.leaves[0], prefix), ())
             else:
-                yield str(NodeKey(hop.source, prefix))
+                yield _OPEN
+
+
+def closed_marks(plan: Plan, records: Iterable[str], adopted: Collection[str]) -> list[str]:
+    """Names of the marks that may be taken over: of rounds, and of loops, of which every node key is.
+
+    Args:
+        plan: The plan.
+        records: The node keys of the run to go on from.
+        adopted: Those that are taken over.
+    """
+    first_open_in: dict[tuple[str, tuple[int, ...]], int] = {}
+    rounds: dict[tuple[str, tuple[int, ...]], set[int]] = {}
+    for key in records if plan.loops else ():
+        place = NodeKey.parse(key)
+        for depth, head in enumerate(plan.node(key).scope[: len(place.rounds)]):
+            loop, number = (head, place.rounds[:depth]), place.rounds[depth]
+            rounds.setdefault(loop, set()).add(number)
+            if key not in adopted:
+                first_open_in[loop] = min(number, first_open_in.get(loop, number))
+    names: list[str] = []
+    for (head, prefix), numbers in rounds.items():
+        first_open = first_open_in.get((head, prefix))
+        names += [
+            round_name(head, (*prefix, number))
+            for number in numbers
+            if first_open is None or number < first_open
+        ]
+        if first_open is None:
+            names.append(over_name(head, prefix))
+            names += [exit_name(position, prefix) for position in plan.loops[head].open_exits]
+    return names
 
 
 def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> list[str]:

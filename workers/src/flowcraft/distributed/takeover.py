@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -18,14 +18,18 @@ from flowcraft.distributed.continuation import (
     Continuation,
     adoptable,
     chunks,
+    closed_marks,
     continuing,
     copied,
+    exits_before,
     is_copying,
     owners,
 )
 from flowcraft.distributed.ending import Ports, publish_failed
+from flowcraft.distributed.looping import mark_writes, write_marks
 from flowcraft.distributed.pinning import INLINE_BYTES, Plans
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.engine.plan import Plan
 from flowcraft.ports import Commit, ContextWrite, Discharge, FactStore, Loaded, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,
@@ -58,7 +62,11 @@ async def continued(
     """
     keys: tuple[str, ...] = ()
     if headers.is_pinned(source):
-        keys = adoptable(await Plans().of(facts, source), records, how.nodes)
+        plan = await Plans().of(facts, source)
+        marks: dict[str, Any] = {}
+        for names in chunks(exits_before(plan, records), LOADED_AT_ONCE):
+            marks.update((await facts.load(source["runId"], context=names)).context)
+        keys = adoptable(plan, records, how.nodes, marks)
     if len(orjson.dumps(keys)) > INLINE_BYTES:
         text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
         how = replace(how, keys_ref=await facts.write_snapshot(how.run_id, text, {"keys": list(keys)}))
@@ -84,12 +92,19 @@ async def take_over(ports: Ports, stored: Stored) -> Stored:
     known: dict[str, NodeRecord] = {}
     async for page in ports.facts.records(source_id):
         known.update((found.record.key, found.record) for found in page)
-    if known.keys() >= set(keys):
-        owned = owners(known[key] for key in keys)
-        for part in chunks(keys, LOADED_AT_ONCE):
-            await _copy(ports, stored, part, [name for name, key in owned.items() if key in part])
+    if not known.keys() >= set(keys):
+        return await _gone(ports, stored)
+    if not headers.is_pinned(stored.document):
         return await _done(ports, stored, len(keys))
-    return await _gone(ports, stored)
+    plan = await Plans().of(ports.facts, stored.document)
+    owned = owners(known[key] for key in keys)
+    for part in chunks(keys, LOADED_AT_ONCE):
+        await _copy(ports, stored, plan, part, [name for name, key in owned.items() if key in part])
+    marks = closed_marks(plan, known, set(keys))
+    for names in chunks(marks, LOADED_AT_ONCE):
+        loaded = await ports.facts.load(source_id, context=names)
+        await write_marks(ports.facts, stored.document["runId"], loaded.context, "")
+    return await _done(ports, stored, len(keys))
 
 
 async def _keys(ports: Ports, stored: Stored) -> Sequence[str]:
@@ -100,7 +115,7 @@ async def _keys(ports: Ports, stored: Stored) -> Sequence[str]:
     return found
 
 
-async def _copy(ports: Ports, stored: Stored, keys: Sequence[str], names: Sequence[str]) -> None:
+async def _copy(ports: Ports, stored: Stored, plan: Plan, keys: Sequence[str], names: Sequence[str]) -> None:
     """Copy these records, each in one transaction with the context keys whose values are its own."""
     run_id = stored.document["runId"]
     loaded = await _load(ports, stored.document["continues"]["runId"], keys, names)
@@ -108,6 +123,7 @@ async def _copy(ports: Ports, stored: Stored, keys: Sequence[str], names: Sequen
     for key in keys:
         record = loaded.records[key].record
         own = [_write(name, loaded.context) for name in record.wrote if name in names]
+        own += mark_writes(plan, [record])
         if own:
             await _create(ports, run_id, Commit(create=[record], context=own, seq=record.seq))
         else:
