@@ -147,6 +147,7 @@ async def test_values_survive_between_workers() -> None:
 
     @app.node("gives")
     async def gives(ctx: NodeContext) -> Any:
+        seen.append(ctx.input)
         await ctx.context.set("due", date(2026, 2, 1))
         return {"price": Decimal("1.10"), "tags": {"x"}}
 
@@ -155,11 +156,19 @@ async def test_values_survive_between_workers() -> None:
         seen.append([ctx.input, await ctx.context.get("due")])
         return None
 
-    app.flow("f", version="1").node("gives").node("reads").edge("gives", "reads")
+    flow = app.flow("f", version="1").node("gives").node("reads").wait("ask").node("again", uses="reads")
+    flow.edge("gives", "reads").edge("reads", "ask").edge("ask", "again")
     async with bench(app) as here:
-        header = await here.run("f")
+        run_id = await here.client.start_workflow("f", {"at": date(2026, 1, 1), "$type": "mine"})
+        await here.until(run_id, lambda header: header["status"] == "awaiting")
+        await here.client.decide(run_id, "ask", output={Decimal(2)})
+        header = await here.until(run_id, lambda header: header["status"] in ENDS)
     assert header["status"] == "completed", header.get("errors")
-    assert seen == [[{"price": Decimal("1.10"), "tags": {"x"}}, date(2026, 2, 1)]]
+    assert seen == [
+        {"at": date(2026, 1, 1), "$type": "mine"},
+        [{"price": Decimal("1.10"), "tags": {"x"}}, date(2026, 2, 1)],
+        [{Decimal(2)}, date(2026, 2, 1)],
+    ]
 
 
 async def test_an_app_brings_its_evaluator_and_its_logger() -> None:

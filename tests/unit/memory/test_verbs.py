@@ -207,6 +207,15 @@ async def test_a_failed_run_goes_on_from_the_node_that_failed() -> None:
     assert (result.status, result.errors, recorded.calls) == ("completed", (), ["b", "c"])
 
 
+async def test_a_run_can_be_rolled_back_patched_and_resumed() -> None:
+    recorded = Recorded()
+    first = await recorded.run(flow("a b", "b c"))
+    back = recorded.runtime.rollback(first, "c")
+    assert (back.status, sorted(back.records), back.context["last"]) == ("paused", ["a", "b"], "b")
+    result = await recorded.runtime.resume(recorded.runtime.patch_context(back, {"x": 1}))
+    assert (result.output, result.context["x"], recorded.calls) == ({"c": 3}, 1, ["a", "b", "c", "c"])
+
+
 async def test_a_start_node_can_run_again() -> None:
     recorded = Recorded()
     first = await recorded.run(flow("a b"))

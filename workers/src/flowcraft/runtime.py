@@ -192,6 +192,16 @@ class FlowRuntime:
 
         return await self._in_memory().resume(before(result, node), {}, options or RunOptions())
 
+    def rollback(self, result: RunResult, node: str) -> RunResult:
+        """The run as it was before a node was acted on, to be patched and resumed.
+
+        Raises:
+            AppError: there is no such node, or the run never came to it.
+        """
+        from flowcraft.memory.revision import before  # noqa: PLC0415  workers never need it
+
+        return before(result, node)
+
     async def complete(
         self, result: RunResult, results: Mapping[str, Decision], options: RunOptions | None = None
     ) -> RunResult:

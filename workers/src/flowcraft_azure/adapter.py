@@ -111,7 +111,16 @@ class AzureQueueAdapter:
     @property
     def client(self) -> Client:
         """Starts runs of this queue, and steers them."""
-        return Client(self.queue_name, self.queue, self.facts, self.coordination, self.clock)
+        extensions = self._services.catalog.extensions
+        return Client(
+            self.queue_name,
+            self.queue,
+            self.facts,
+            self.coordination,
+            self.clock,
+            extensions.tracing,
+            extensions.serializer,
+        )
 
     @property
     def worker(self) -> Worker | None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -38,6 +38,7 @@ from flowcraft.distributed.verbs import (
     ruling,
 )
 from flowcraft.engine.subflows import MAX_DEPTH
+from flowcraft.json_values import NotJsonError
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
@@ -59,6 +60,9 @@ from flowcraft.ports.tracing import Tracing
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
+if TYPE_CHECKING:
+    from flowcraft.serializer import Serializer
+
 MAX_INPUT_BYTES: Final = LARGEST_BYTES
 """Largest input of a run: it fits an item of its own (2 MB in Cosmos DB) with room for its envelope."""
 MAX_REPLACE_TRIES: Final = 20
@@ -76,7 +80,8 @@ class Client:
 
     Every method raises ``BackendUnavailableError`` or ``BackendRefusedError`` from the ports, verbs on a run
     ``RunNotFoundError`` and ``RefusedError``. All verbs are idempotent. With ``tracing``, what is started or
-    decided belongs to the caller's trace.
+    decided belongs to the caller's trace. Inputs and decisions may be any values that nodes may
+    give; the app's ``serializer`` makes JSON of them.
     """
 
     queue_name: str
@@ -85,6 +90,7 @@ class Client:
     coordination: Coordination
     clock: Clock
     tracing: Tracing | None = None
+    serializer: Serializer | None = None
 
     async def start_workflow(
         self,
@@ -100,7 +106,7 @@ class Client:
             run_id=run_id or str(uuid.uuid4()),
             blueprint_id=blueprint_id,
             version=version,
-            input=input,
+            input=self._encoded(input),
             **options,
         )
         await self.start(request)
@@ -126,6 +132,14 @@ class Client:
             accepted = parse_time(document["createdAt"]) or self.clock.now()
             document = await pin(self.facts, document, blueprint, accepted, self.queue_name)
         return await self._create(document, input_item)
+
+    def _encoded(self, value: Any) -> Any:
+        """A value as JSON, by the app's serializer."""
+        if self.serializer is None:
+            from flowcraft.serializer import JSON  # noqa: PLC0415  most commands of the shell need none
+
+            return _json_of(JSON, value)
+        return _json_of(self.serializer, value)
 
     def _trace(self) -> str:
         return "" if self.tracing is None else self.tracing.carrier()
@@ -162,7 +176,7 @@ class Client:
             RefusedError: the node does not wait yet (retryable), or another decision was made.
         """
         stored = await self._read(run_id)
-        decision = {"action": action, "output": output}
+        decision = {"action": action, "output": self._encoded(output)}
         loaded = await self.facts.load(run_id, nodes=[node_key])
         session = loaded.session
         found = loaded.records.get(node_key)
@@ -401,3 +415,10 @@ def _acceptable(run_id: str) -> str:
 def _same_decision(record: NodeRecord, decision: Mapping[str, Any]) -> None:
     if record.decision != decision:
         raise RefusedError(f"node {record.key} was already decided otherwise")
+
+
+def _json_of(serializer: Serializer, value: Any) -> Any:
+    try:
+        return serializer.encode(value)
+    except NotJsonError as error:
+        raise PayloadTooLargeError(f"the value is not JSON: {error}") from None
