@@ -50,6 +50,7 @@ class Step:
         fallback: What runs as its last attempt.
         needs: What its inputs and expressions name; None if it reads nothing but its taken edges.
         sources: Ids of the nodes before it.
+        nests: It runs another blueprint.
         plain: The edges taken when there is no action, where no expression has a say in it; else None.
     """
 
@@ -59,6 +60,7 @@ class Step:
     needs: Needs | None
     sources: tuple[str, ...]
     plain: tuple[int, ...] | None
+    nests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class Program:
             own = self.registry[node.definition.uses]
             code = Code(node.id, own, own.policy(node.definition.config), node.definition.params)
             fallback = _fallback(self.plan.blueprint, node, self.registry)
-        return Step(node, code, fallback, needs=None, sources=(), plain=())
+        nests = node.definition.uses == "subflow"
+        return Step(node, code, fallback, needs=None, sources=(), plain=(), nests=nests)
 
     def step(self, key: str) -> Step:
         """The step of a node key.
@@ -153,6 +156,7 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         needs=needs(plan, node.id, evaluator) if reads else None,
         sources=tuple(dict.fromkeys(plan.edges[position].source for position in node.incoming)),
         plain=plain,
+        nests=definition.uses == "subflow",
     )
 
 

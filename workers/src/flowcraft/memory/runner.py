@@ -25,8 +25,9 @@ from flowcraft.implementation import Registry
 from flowcraft.memory.control import RunControl
 from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision, RunResult, RunStatus
-from flowcraft.memory.run import MemoryRun, Surround
+from flowcraft.memory.run import MemoryRun
 from flowcraft.memory.subflows import Asked, Subflows, addressed
+from flowcraft.memory.surround import Surround
 from flowcraft.memory.targets import towards
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
@@ -143,8 +144,8 @@ class MemoryRunner:
         }
 
         async def go_on(run: MemoryRun) -> None:
-            run.writes.update(result.writes)
-            run.subflows.update(result.subflows)
+            run.ledger.writes.update(result.writes)
+            run.nesting.results.update(result.subflows)
             await run.go_on(result.records, result.context, plain, nested)
 
         program = self._program(result.blueprint)
@@ -319,17 +320,18 @@ async def _unwrapped(carrying: Any) -> None:
 
 
 def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunResult:
-    records = run.records
+    ledger, lanes = run.ledger, run.lanes
+    records = ledger.records
     failed: list[NodeRecord] = []
     status: RunStatus
-    if run.cancelled:
+    if lanes.cancelled:
         status = "cancelled"
-    elif run.failed:
+    elif run.turns.failed:
         failed = [record for record in records.values() if record.status == "failed"]
         status = "failed"
-    elif run.ended:
+    elif ledger.ended:
         status = "completed"
-    elif run.held:
+    elif lanes.held:
         status = "paused"
     elif any(not record.resolved for record in records.values()):
         status = "awaiting"
@@ -337,7 +339,7 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         raise FlowcraftError(f"run {run_id} can neither move nor end: a defect of the engine")
     output = None
     if status == "completed":
-        latest = run.marks.latest(program.terminal)
+        latest = ledger.marks.latest(program.terminal)
         known = ((key, latest.get(key)) for key in program.terminal)
         output = {key: found.output for key, found in known if found and found.status == "completed"}
     errors = tuple(failure(record) for record in failed)
@@ -349,7 +351,7 @@ def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunRes
         output,
         errors,
         records,
-        dict(run.context),
-        run.writes,
-        run.subflows,
+        dict(ledger.context),
+        ledger.writes,
+        run.nesting.results,
     )
