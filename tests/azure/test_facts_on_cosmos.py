@@ -252,7 +252,8 @@ async def test_keys_of_the_engine_itself_are_not_shown(
 ) -> None:
     await backend.facts.create_header(header(run_id, input={"amount": 1}))
     large = record("a", output={"text": "x" * 200_000})
-    await backend.facts.commit(run_id, Commit(create=[large], context=[ContextWrite("who", "bob")], seq=5))
+    writes = [ContextWrite("who", "bob"), ContextWrite("_loop.exit.4", {"taken": True, "rounds": [2]})]
+    await backend.facts.commit(run_id, Commit(create=[large], context=writes, seq=5))
     context = CosmosDbContext(run_id, client=client, cosmos_database_name=settings.cosmos_database)
     assert await context.to_json() == {"amount": 1, "who": "bob"}
 

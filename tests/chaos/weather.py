@@ -84,10 +84,8 @@ class Proxy:
             self._counts[f"{fault} ({self.name})"] += 1
         if fault == "latency":
             await asyncio.sleep(self._rng.uniform(0.02, 1.0))
-        elif fault == "503":
-            return web.Response(status=503, text="busy")
-        elif fault == "429":
-            return web.Response(status=429, headers={"x-ms-retry-after-ms": "100"}, text="{}")
+        elif fault in ("503", "429"):
+            return self._refused(int(fault))
         elif fault == "reset before":
             return self._gone(request)
         try:
@@ -112,6 +110,15 @@ class Proxy:
             if request.method == "HEAD":
                 kept["content-length"] = answer.headers.get("content-length", "0")
             return web.Response(status=answer.status, headers=kept, body=content)
+
+    def _refused(self, status: int) -> web.Response:
+        """As the services say it."""
+        headers = {"x-ms-retry-after-ms": "100"} if status == 429 else {}
+        if self.name == "cosmos":
+            return web.json_response({"code": str(status), "message": "busy"}, status=status, headers=headers)
+        text = "<?xml version='1.0' encoding='utf-8'?><Error><Code>ServerBusy</Code></Error>"
+        headers["x-ms-error-code"] = "ServerBusy"
+        return web.Response(status=status, text=text, content_type="application/xml", headers=headers)
 
     @staticmethod
     def _gone(request: web.Request) -> web.Response:

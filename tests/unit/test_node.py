@@ -61,6 +61,8 @@ async def test_values_are_the_nodes_own_copies() -> None:
         (5, 1, "is a string that is not empty"),
         ("é" * 128, 1, "is longer than 255 bytes"),
         ("_outputs.charge", 1, "is reserved"),
+        ("_loop.exit.4", 1, "is reserved for the engine's own"),
+        ("_large", 1, "is reserved for the engine's own"),
     ],
 )
 async def test_what_cannot_be_a_key_or_a_value_is_refused_at_once(key: Any, value: Any, told: str) -> None:

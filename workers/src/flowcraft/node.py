@@ -21,6 +21,8 @@ T = TypeVar("T")
 Input = TypeVar("Input", default=Any)
 MAX_KEY_BYTES: Final = 255
 _RESERVED: Final = ("_outputs.", "_inputs.")
+_ENGINES: Final = "_loop."
+"""What the engine writes down of loops (``engine/marks.py``); of large values it writes ``_large``."""
 
 
 class Missing:
@@ -332,3 +334,5 @@ def _check_key(key: str) -> None:
         raise ValueError(f"the context key {key[:40]!r}… is longer than {MAX_KEY_BYTES} bytes")
     if key.startswith(_RESERVED) or key in {"_outputs", "_inputs"}:
         raise ValueError(f"the context key {key!r} is reserved: a node's output is written by returning it")
+    if key.startswith(_ENGINES) or key == "_large":
+        raise ValueError(f"the context key {key!r} is reserved for the engine's own; choose another name")

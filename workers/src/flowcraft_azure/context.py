@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from azure.cosmos.aio import CosmosClient
 
+from flowcraft.engine.marks import is_mark
 from flowcraft.large_values import MARK
 from flowcraft.ports import Commit, ContextWrite
 from flowcraft_azure.containers import Container, CosmosAccount
@@ -74,7 +75,7 @@ class CosmosDbContext:
         written = [item for item in items if item["id"] != self.run_id]
         names = {item["key"] for item in written if item["type"] == "k"}
         names |= {name for item in written if item["type"] == "p" for name in item["entries"]}
-        kept = merged_context(written, names - {MARK})
+        kept = merged_context(written, {name for name in names if name != MARK and not is_mark(name)})
         first = await self._input([item for item in items if item["id"] == self.run_id])
         return {name: value for name, value in first.items() if name not in names} | kept
 
