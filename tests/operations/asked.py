@@ -146,6 +146,7 @@ class World:
 
     async def __aenter__(self) -> Self:
         backend = await self._stack.enter_async_context(open_embedded(":memory:", "verbs", self.clock))
+        self.poison = backend.for_queue("verbs-poison").queue
         facts = cast("FactStore", Interleaved(backend.facts, random.Random(7)))  # noqa: S311
         self.client = Client("verbs", backend.queue, facts, backend.coordination, self.clock)
         self.reconciler = Reconciler(self.client, "reconciler", stalled_threshold_s=60.0)
@@ -207,7 +208,7 @@ class World:
             ExpressionEvaluator(),
             RuntimeOptions(BlueprintCatalog([FLOW]), Registry({"use": self._use}), {}),
             "worker",
-            settings=WorkerSettings(idle_min_s=0.001, idle_warm_s=0.002, drain_s=1.0),
+            settings=WorkerSettings(idle_min_s=0.001, idle_warm_s=0.002, drain_s=1.0, max_deliveries=3),
         )
         async with asyncio.timeout(20), Worker(services) as worker:
             answers = list(await asyncio.gather(*beside))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.operations.asked import World
 from tests.operations.place import Code, Place, flow
 
 from flowcraft.distributed.client import RunNotFoundError
+from flowcraft.distributed.message import Message
 from flowcraft.distributed.retention import purge
 from flowcraft.distributed.verbs import RefusedError
 
@@ -112,3 +115,18 @@ async def test_a_run_whose_source_was_deleted_before_it_could_copy_fails_and_say
 
     end = await place.ended(f"{run_id}-again")
     assert (end["status"], end.get("reason")) == ("failed", "SourceDeleted")
+
+
+@pytest.mark.parametrize(("hours", "poison"), [(0.0, 1), (2.0, 0)])
+async def test_a_message_that_outlived_its_run_is_dropped_and_a_young_one_is_told(
+    hours: float, poison: int
+) -> None:
+    async with World() as world:
+        await world.client.queue.send(Message("gone", "ask", "use", alarm=True).to_body())
+        world.clock.ahead += timedelta(hours=hours)
+        for _ in range(5):
+            await world.work()
+            world.clock.ahead += timedelta(seconds=10)
+
+        assert (await world.client.queue.depth()).total == 0
+        assert (await world.poison.depth()).total == poison

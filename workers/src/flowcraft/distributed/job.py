@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
@@ -35,6 +36,8 @@ from flowcraft.ports.errors import (
 from flowcraft.records import NodeRecord
 
 REFUSED_DELAY_S = 30.0
+GONE_AFTER = timedelta(hours=1)
+"""A message so old, whose run nobody can see, outlived it: an alarm, or one that waited for a resume."""
 
 
 class Job:
@@ -358,14 +361,24 @@ class Job:
         else:
             await self.give_back(self._jittered(settings.unknown_delay_s))
 
+    async def _unseen(self, message: Message, error: StaleReadError) -> None:
+        """A message of a run that does not show itself: it was deleted, if the message is old."""
+        services = self._services
+        age = services.clock.now() - self._custody.delivery.inserted_at
+        if age > GONE_AFTER and await services.facts.read_header(message.run_id) is None:
+            services.log.info("message of a run that was deleted dropped", run_id=message.run_id)
+            await self._custody.delete()
+        else:
+            await self._custody.poison(str(error))
+
     async def _too_often(self, message: Message) -> None:
         """A message that keeps killing its workers: its node key fails, and the run shows it."""
         deliveries = self._custody.unexplained
         reason = f"delivered {deliveries - 1} times without an end: its worker died or lost it each time"
         try:
             run = await self._open(message)
-        except StaleReadError:
-            await self._custody.poison(f"run {message.run_id} has no header")
+        except StaleReadError as error:
+            await self._unseen(message, error)
             return
         if run is None:
             return
