@@ -20,8 +20,9 @@ from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
 T = TypeVar("T")
 ACTIVE_AT_ONCE: Final = 40
-CALM_S: Final = 90.0
-"""How long the last runs may take when the weather is clear again."""
+CALM_S: Final = 150.0
+"""How long the last runs may take when the weather is clear again: the lease of a reconciler that was killed
+is kept for two minutes, and a run whose last word was lost waits for reconciliation."""
 LOOK_EVERY_S: Final = 0.4
 PACE_S: Final = 0.25
 """Between two starts, on average."""
