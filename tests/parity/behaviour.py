@@ -3,7 +3,8 @@
 ``node`` names the node. It sets the context keys of ``early``, then fails as often as ``fails`` says, or for
 good where ``fatal`` is true. Then it sets the keys of ``set`` and gives ``action`` and ``output``:
 ``"input"``, which is what it got, ``"nothing"``, which is no result at all, or ``{"value": …}``, and the
-nodes that it ``makes``. ``takes`` are milliseconds before all that.
+nodes that it ``makes``. ``takes`` are milliseconds before all that. ``turns`` names a context key that is
+true until it was called so many ``times``, and again after that.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ async def act(ctx: NodeContext) -> NodeResult | None:
         raise RuntimeError(f"{node} fails")
     for key, value in params.get("set", {}).items():
         await ctx.context.set(key, value)
+    if turns := params.get("turns"):
+        await ctx.context.set(turns["key"], trace.seen[node] % turns["times"] != 0)
     output = params["output"]
     if output == "nothing":
         return None

@@ -84,7 +84,8 @@ class Embedded:
         status = await self._ended(run_id)
         node_ids = [node.id for node in blueprint.nodes]
         keys = [own_key(node_id) for node_id in node_ids]
-        loaded = await self._facts.load(run_id, nodes=node_ids, context=keys)
+        rounds = [key for key in await self._client.records(run_id) if "#" in key]
+        loaded = await self._facts.load(run_id, nodes=[*node_ids, *rounds], context=keys)
         records = {key: stored.record for key, stored in loaded.records.items()}
         return of_records(status, records, loaded.context, self._traces.pop(run_id, Trace()))
 

@@ -9,7 +9,7 @@ import { FlowcraftError, FlowRuntime } from 'flowcraft'
 console.error = () => {} // the runtime tells there of expressions that it does not understand
 
 const act = trace => async ({ input, params, context }) => {
-  const { node, early, fails, fatal, output, action, set, makes, takes } = params
+  const { node, early, fails, fatal, output, action, set, makes, takes, turns } = params
   if (takes) await new Promise(resolve => setTimeout(resolve, takes))
   trace.calls.push([node, plain(input)])
   trace.seen[node] = (trace.seen[node] ?? 0) + 1
@@ -17,6 +17,7 @@ const act = trace => async ({ input, params, context }) => {
   if (fatal) throw new FlowcraftError(`${node} gives up`, { isFatal: true })
   if (trace.seen[node] <= (fails ?? 0)) throw new Error(`${node} fails`)
   for (const [key, value] of Object.entries(set ?? {})) await context.set(key, value)
+  if (turns) await context.set(turns.key, trace.seen[node] % turns.times !== 0)
   if (output === 'nothing') return undefined
   return { output: output === 'input' ? input : output.value, action, dynamicNodes: makes }
 }
