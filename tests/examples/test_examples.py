@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tests.cli.command import CLONE, Command
 
-from flowcraft import App, lint, load_app
+from flowcraft import App, Decision, FlowRuntime, lint, load_app
 from flowcraft.diagram import mermaid
 from flowcraft.implementation import BUILT_IN_USES
 from flowcraft_api.manifest import parse_workflow_run
@@ -165,6 +165,15 @@ def test_payment_waits_for_the_call_and_goes_on_with_it(example: Any) -> None:
         "Succeeded",
         {"ship": {"shipped": {"status": "settled"}}},
     )
+
+
+async def test_payment_waits_in_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = loaded("payment", monkeypatch)
+    runtime = FlowRuntime(blueprints=[app.blueprints["payment"]], registry=app.registry)
+    waiting = await runtime.run("payment", {"amount": 42})
+    assert (waiting.status, list(waiting.awaiting)) == ("awaiting", ["paid"])
+    ended = await runtime.resume(waiting, {"paid": Decision(output={"status": "refused"})})
+    assert ended.output == {"remind": {"reminded": True, "said": {"status": "refused"}}}
 
 
 def test_newsletter_has_every_kind_of_node_and_goes_through_all_of_them(example: Any) -> None:
