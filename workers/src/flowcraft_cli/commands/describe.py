@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowcraft_cli import options
-from flowcraft_cli.node_rows import COLUMNS, in_full, rows, shown
 from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK, UsageError
 
@@ -76,6 +75,8 @@ async def _describe(settings: Settings, run: str, wanted: list[str], output: opt
     if not tabular:
         print_data({**view.document(), "nodes": [_document(each, given) for each in nodes]}, output)
     elif wanted:
+        from flowcraft_cli.node_rows import in_full
+
         put("\n\n".join("\n".join(in_full(each, given.get(each.key), found.blueprint)) for each in nodes))
     else:
         shown_nodes = nodes if output is options.OutputFormat.WIDE else folded(nodes)
@@ -101,6 +102,8 @@ def _document(view: NodeView, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(view: RunView, nodes: list[NodeView]) -> Iterator[str]:
+    from flowcraft_cli.node_rows import COLUMNS, rows, shown
+
     for name, value in _facts(view).items():
         if value:
             yield f"{name + ':':<12}{value}"
