@@ -59,6 +59,17 @@ CONNECTIONS: Final = (
         "false",
     ),
     Connection(
+        ("FLOWCRAFT_BLOB_CONNECTION_STRING",),
+        "Connection string of the storage account that holds large values; by default that of the queue.",
+        secret=True,
+    ),
+    Connection(
+        ("FLOWCRAFT_BLOB_ACCOUNT_URL",),
+        "Address of a storage account's blob service, instead of a connection string: sign-in with the "
+        "identity.",
+    ),
+    Connection(("FLOWCRAFT_BLOB_CONTAINER",), "Blob container of large values.", "flowcraft-values"),
+    Connection(
         ("FLOWCRAFT_COSMOS_CONNECTION_STRING", "COSMOS_DB_CONNECTION_STRING"),
         "Connection string of the Cosmos DB account.",
         secret=True,
