@@ -46,17 +46,18 @@ class Lanes:
     ) -> None:
         """Act until nothing is ready and no alarm is set; ``alarms`` are keys and seconds to begin with."""
         self._act = act
+        self._group = asyncio.TaskGroup()
         self._breath_at = asyncio.get_running_loop().time() + BREATH_S
         control = self._control
         forget = control.listen(self._heard) if control is not None else None
         try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
+            async with self._group:
                 for key, delay_s in alarms:
                     self.set_alarm(key, delay_s)
                 self._heard()
                 await self._lane()
         finally:
+            del self._act, self._group  # what acts knows these lanes: garbage without a cycle costs less
             if forget is not None:
                 forget()
 

@@ -191,14 +191,18 @@ class MemoryRunner:
         if telemetry is not None:
             telemetry.resumed() if begun.again else telemetry.started(begun.input)
         tracing = self._extensions.tracing
-        with self._surround(program, options, begun.above) as surround:
-            run = MemoryRun(program, surround, begun.run_id, begun.input)
+        surround = self._surround(program, options, begun.above)
+        run = MemoryRun(program, surround, begun.run_id, begun.input)
+        try:
             if tracing is None and options.signal is None:
                 await _unwrapped(go(run))
             else:
                 running = nullcontext() if tracing is None else tracing.running(begun.run_id, blueprint_id)
                 with running, _signalled(options.signal, surround.control):
                     await _unwrapped(go(run))
+        finally:
+            if surround.threads is not None and surround.threads is not options.threads:
+                surround.threads.shutdown(wait=False, cancel_futures=True)
         result = _result(run, program, begun.run_id, begun.input)
         if telemetry is not None:
             if result.status in ("awaiting", "paused"):
@@ -217,8 +221,7 @@ class MemoryRunner:
                 self._programs.popitem(last=False)
         return program
 
-    @contextmanager
-    def _surround(self, program: Program, options: RunOptions, above: int) -> Iterator[Surround]:
+    def _surround(self, program: Program, options: RunOptions, above: int) -> Surround:
         threads = options.threads
         if program.blocks and threads is None:
             threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="node")
@@ -226,22 +229,18 @@ class MemoryRunner:
         if control is None and options.signal is not None:
             control = RunControl()
         encode = self._extensions.serializer.encode
-        try:
-            yield Surround(
-                clock=options.clock,
-                random=options.random or self._random,
-                evaluator=self._evaluator,
-                dependencies=self._dependencies,
-                concurrency=options.concurrency,
-                threads=threads,
-                extensions=self._extensions,
-                control=control,
-                inputs={name: encode(value) for name, value in options.inputs.items()},
-                subflows=Subflows(self._find, partial(self._carry, options, control), above),
-            )
-        finally:
-            if threads is not None and threads is not options.threads:
-                threads.shutdown(wait=False, cancel_futures=True)
+        return Surround(
+            clock=options.clock,
+            random=options.random or self._random,
+            evaluator=self._evaluator,
+            dependencies=self._dependencies,
+            concurrency=options.concurrency,
+            threads=threads,
+            extensions=self._extensions,
+            control=control,
+            inputs={name: encode(value) for name, value in options.inputs.items()},
+            subflows=Subflows(self._find, partial(self._carry, options, control), above),
+        )
 
 
 @dataclass(frozen=True, slots=True)
