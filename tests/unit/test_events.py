@@ -12,7 +12,15 @@ import structlog
 
 from flowcraft import Blueprint, FatalError, FlowRuntime, NodeContext, NodeResult
 from flowcraft.event_bus import EventBus
-from flowcraft.events import EVENTS, EdgeEvaluated, Event, NodeFinished, WorkflowStarted, event_from
+from flowcraft.events import (
+    EVENTS,
+    ContextChanged,
+    EdgeEvaluated,
+    Event,
+    NodeFinished,
+    WorkflowStarted,
+    event_from,
+)
 from flowcraft.extensions import Extensions
 from flowcraft.memory.result import Decision
 from flowcraft.testing import EventLog, VirtualClock
@@ -77,6 +85,14 @@ def test_an_event_is_a_value_that_comes_back_from_its_document(kind: type[Event]
     assert event_from(document) == event
     with pytest.raises(FrozenInstanceError):
         event.execution_id = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", ["", None, 0, False, [], {}, {"a": ""}])
+def test_values_that_are_empty_come_back_as_they_were(value: Any) -> None:
+    changed = ContextChanged(execution_id="r", key="k", value=value)
+    assert event_from(changed.to_document()) == changed
+    finished = NodeFinished(execution_id="r", node_id="n", output=value, action="")
+    assert event_from(finished.to_document()) == finished
 
 
 def test_documents_of_newer_versions_are_read_and_broken_ones_are_told() -> None:

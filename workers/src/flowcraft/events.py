@@ -34,11 +34,11 @@ class Event:
     at: str = ""
 
     def to_document(self) -> dict[str, Any]:
-        """The event as JSON; empty texts and nulls of optional fields are left out."""
+        """The event as JSON; nulls, and empty texts that are a field's default, are left out."""
         payload: dict[str, Any] = {}
-        for name, shown in _names(type(self)):
+        for name, shown, default in _names(type(self)):
             value = getattr(self, name)
-            if value is None or value == "":
+            if value is None or (value == "" and default == ""):
                 continue
             payload[shown] = list(value) if isinstance(value, tuple) else value
         return {"type": self.type, "payload": payload}
@@ -121,12 +121,14 @@ class NodeStarted(NodeEvent):
     Attributes:
         input: Its input; null of a node that waits.
         attempt: The number of its first attempt here.
+        wakes_at: Of a sleep: ISO-8601 UTC of its end.
     """
 
     type: ClassVar[str] = "node:start"
 
     input: Any = None
     attempt: int = 1
+    wakes_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,7 +375,7 @@ def event_from(document: Mapping[str, Any]) -> Event:
     if kind is None:
         raise ValueError(f"there is no event type {document.get('type')!r}")
     payload = document.get("payload") or {}
-    fields = {name: payload[shown] for name, shown in _names(kind) if shown in payload}
+    fields = {name: payload[shown] for name, shown, _ in _names(kind) if shown in payload}
     for name in ("errors", "taken", "worker_node_ids"):
         if name in fields:
             fields[name] = tuple(fields[name])
@@ -383,9 +385,9 @@ def event_from(document: Mapping[str, Any]) -> Event:
         raise ValueError(f"the event {kind.type} is incomplete: {error}") from None
 
 
-def _names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
-    """Python's and the document's name of each field."""
-    return tuple((field.name, _shown(field.name)) for field in dataclasses.fields(kind))
+def _names(kind: type[Event]) -> tuple[tuple[str, str, Any], ...]:
+    """Python's and the document's name of each field, and its default."""
+    return tuple((field.name, _shown(field.name), field.default) for field in dataclasses.fields(kind))
 
 
 @lru_cache(maxsize=256)

@@ -63,9 +63,11 @@ class Telemetry:
 
     # ---- its nodes ----
 
-    def node_started(self, key: str, value: Any = None, attempt: int = 1) -> None:
+    def node_started(
+        self, key: str, value: Any = None, attempt: int = 1, wakes_at: str | None = None
+    ) -> None:
         """A node begins."""
-        self._emit(events.NodeStarted, **_node(key), input=value, attempt=attempt)
+        self._emit(events.NodeStarted, **_node(key), input=value, attempt=attempt, wakes_at=wakes_at)
 
     def node_retried(self, context: NodeContext, error: ErrorDetail, delay_s: float) -> None:
         """An attempt failed that is not the last."""
@@ -113,7 +115,7 @@ class Telemetry:
         elif record.kind == "children":
             self._scattered(record)
         elif record.kind != "retry":
-            self.node_started(record.key)
+            self.node_started(record.key, wakes_at=record.wake_at)
 
     def skipped(self, keys: Sequence[str]) -> None:
         """These node keys will not run."""

@@ -18,7 +18,12 @@ from flowcraft.memory.revision import PATCH, layered
 from flowcraft.node import MISSING
 from flowcraft.records import AwaitKind, NodeRecord
 
-_WAITS: Final[dict[str, AwaitKind]] = {"wait": "wait", "webhook": "webhook", "subflow": "run"}
+_WAITS: Final[dict[str, AwaitKind]] = {
+    "wait": "wait",
+    "webhook": "webhook",
+    "sleep": "sleep",
+    "subflow": "run",
+}
 
 
 def replay(blueprint: Blueprint, events: Iterable[Event], run_id: str = "") -> RunResult:
@@ -87,7 +92,8 @@ class _Rebuilt:
         if kind is not None:
             waiting = NodeRecord(event.node_key, event.node_id, "awaiting", started_at=event.at, kind=kind)
             attempt = event.attempt if kind == "run" else 0
-            self._records.setdefault(event.node_key, replace(waiting, attempt=attempt))
+            waiting = replace(waiting, attempt=attempt, wake_at=event.wakes_at)
+            self._records.setdefault(event.node_key, waiting)
 
     def _recorded(self, event: told.NodeFinished | told.NodeFailed) -> None:
         key = event.node_key
