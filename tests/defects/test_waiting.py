@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
-from tests.defects.place import Code, Place, flow
+from tests.defects.place import Code, Place, flow, until
 
 from flowcraft import FlowRuntime
 from flowcraft.memory.result import Decision
@@ -24,15 +26,24 @@ async def test_a_wait_holds_its_successors_until_somebody_decides(place: Place, 
 
 
 async def test_a_sleep_takes_its_time_without_holding_a_worker(place: Place, code: Code) -> None:
-    worker = await place.worker(flow("a>s s>b", s={"uses": "sleep", "params": {"duration": "1s"}}), code)
-    run_id = await place.start()
-    header = await place.becomes(run_id, "awaiting")
-    assert header["awaiting"][0]["kind"] == "sleep"
-    assert worker.worker is not None
-    assert not worker.worker.jobs
-    assert code.executed == ["a"]
-    await place.becomes(run_id, "completed")
-    assert code.executed == ["a", "b"]
+    naps = [
+        flow("a>s s>b", name, s={"uses": "sleep", "params": {"duration": duration}})
+        for name, duration in (("long", "1h"), ("short", "1s"))
+    ]
+    adapter = await place.worker(naps, code)
+    long, short = await place.start("long"), await place.start("short")
+    header = await place.becomes(short, "completed")
+    nap = (await place.client.records(short))["s"]
+    began, ended = (datetime.fromisoformat(text) for text in (nap.started_at, nap.finished_at))
+    assert (ended - began).total_seconds() >= 1
+    assert header["output"] == {"b": "b!"}
+    assert (await place.becomes(long, "awaiting"))["awaiting"][0]["kind"] == "sleep"
+
+    async def free() -> bool:
+        return adapter.worker is not None and not adapter.worker.jobs
+
+    await until(free)
+    assert sorted(code.executed) == ["a", "a", "b"]
 
 
 async def test_an_approval_answers_only_the_node_it_names_and_runs_only_its_branch(
