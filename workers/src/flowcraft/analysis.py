@@ -36,7 +36,11 @@ class BlueprintAnalysis:
 
 
 def analyze_blueprint(blueprint: Blueprint) -> BlueprintAnalysis:
-    """Analyze a blueprint; edges with unknown ends count, but lead nowhere."""
+    """Analyze a blueprint, once; edges with unknown ends count, but lead nowhere."""
+    return blueprint.derived("analysis", _analyzed)
+
+
+def _analyzed(blueprint: Blueprint) -> BlueprintAnalysis:
     entered = {edge.target for edge in blueprint.edges}
     left = {edge.source for edge in blueprint.edges}
     spare = fallback_only_ids(blueprint)
@@ -53,12 +57,20 @@ def analyze_blueprint(blueprint: Blueprint) -> BlueprintAnalysis:
 
 def fallback_only_ids(blueprint: Blueprint) -> frozenset[str]:
     """Nodes named as a fallback that no edge enters: they have no place of their own in a run."""
+    return blueprint.derived("fallbacks", _fallback_only)
+
+
+def _fallback_only(blueprint: Blueprint) -> frozenset[str]:
     named = {node.config.fallback for node in blueprint.nodes if node.config.fallback}
     return frozenset(named & blueprint.node_ids) - {edge.target for edge in blueprint.edges}
 
 
 def successors(blueprint: Blueprint) -> dict[str, list[str]]:
-    """The targets of each node's edges, those with unknown ends left out."""
+    """The targets of each node's edges, those with unknown ends left out; not to be changed."""
+    return blueprint.derived("successors", _successors)
+
+
+def _successors(blueprint: Blueprint) -> dict[str, list[str]]:
     targets: dict[str, list[str]] = {node.id: [] for node in blueprint.nodes}
     for edge in blueprint.edges:
         if edge.source in targets and edge.target in targets:

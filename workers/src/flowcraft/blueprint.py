@@ -8,10 +8,10 @@ end at nodes and nodes have implementations is the linter's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 
@@ -31,6 +31,7 @@ __all__ = [
     "NodeDefinition",
 ]
 
+T = TypeVar("T")
 MAX_VALUES: Final = 1_000_000
 """JSON values in one blueprint."""
 
@@ -54,6 +55,8 @@ class Blueprint:
     extra: Mapping[str, Any] = field(default_factory=dict)
     _hash: str = field(default="", init=False, repr=False, compare=False)
     _index: Mapping[str, NodeDefinition] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ids: frozenset[str] | None = field(default=None, init=False, repr=False, compare=False)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash(self.content_hash)
@@ -80,7 +83,16 @@ class Blueprint:
     @property
     def node_ids(self) -> frozenset[str]:
         """Ids of all nodes."""
-        return frozenset(node.id for node in self.nodes)
+        if self._ids is None:
+            object.__setattr__(self, "_ids", frozenset([node.id for node in self.nodes]))
+        assert self._ids is not None  # noqa: S101  just set
+        return self._ids
+
+    def derived(self, name: str, derive: Callable[[Blueprint], T]) -> T:
+        """What is derived of it, kept with it: it never changes."""
+        if name not in self._kept:
+            self._kept[name] = derive(self)
+        return cast("T", self._kept[name])
 
     def node(self, node_id: str) -> NodeDefinition:
         """The node of this id.
