@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from tests.operations.place import Code, Place, flow
 
 from flowcraft.distributed.worker import Worker
+from flowcraft_api.wire import HeaderDocument
 
 OLD = flow("a>b", version="1")
 NEW = flow("a>b", version="2", b={"uses": "new step"})
@@ -84,6 +86,27 @@ async def test_an_old_worker_does_not_disturb_a_run_that_new_ones_work_on(place:
     new.held["a"].set()
     assert (await place.ended(run_id))["status"] == "completed"
     assert old.ran == []
+
+
+async def test_a_run_of_a_newer_release_is_left_to_its_workers(place: Place) -> None:
+    old = Code()
+    worker = await place.worker(old, OLD)
+    run_id = await place.client.start_workflow("flow", {}, suspended=True)
+    stored = await place.ports.facts.read_header(run_id)
+    assert stored is not None
+    newer = cast(
+        "HeaderDocument",
+        {**stored.document, "v": 2, "status": "running", "lastUpdated": "2026-01-31T08:00:00Z"},
+    )
+    await place.ports.facts.replace_header(stored, newer)
+
+    await place.ports.queue.send(f'{{"runId": "{run_id}", "blueprintId": "flow"}}')
+    await place.until(lambda: has_handled(worker, 1))
+    await place.reconciler.run()
+
+    seen = await place.client.header(run_id)
+    assert {**seen, "lastUpdated": ""} == {**newer, "lastUpdated": ""}, "nothing of it was changed"
+    assert (old.ran, await poison(place)) == ([], 0)
 
 
 async def has_handled(worker: Worker, count: int) -> bool:

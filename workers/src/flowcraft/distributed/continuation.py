@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
+from flowcraft.distributed.header import FORMAT
 from flowcraft.distributed.times import iso, later, parse_time
 from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
@@ -222,7 +223,7 @@ def next_id(source: HeaderDocument) -> str:
 def continuing(source: HeaderDocument, how: Continuation, now: datetime) -> HeaderDocument:
     """The header of a run that goes on from an ended one."""
     before = source.get("continues", {})
-    document: dict[str, Any] = {"id": how.run_id, "runId": how.run_id, "type": "header", "v": 1}
+    document: dict[str, Any] = {"id": how.run_id, "runId": how.run_id, "type": "header", "v": FORMAT}
     document.update((name, source[name]) for name in _KEPT if source.get(name) is not None)
     continues: ContinuesDocument = {
         "runId": source["runId"],

@@ -17,6 +17,8 @@ from flowcraft.distributed.verbs import Verb, permits
 from flowcraft_api.wire import TERMINAL_STATUSES, AwaitingDocument, HeaderDocument, NodeErrorDocument
 
 ACTIVE: Final = ("running", "awaiting", "paused")
+FORMAT: Final = 1
+"""The form of headers and records that this code writes, and the newest that it reads (``v``)."""
 MAX_LISTED: Final = 50
 """Awaiting keys and failures listed in a header; the records have all of them."""
 
@@ -62,7 +64,7 @@ def new(request: RunRequest, now: datetime) -> HeaderDocument:
         "id": request.run_id,
         "runId": request.run_id,
         "type": "header",
-        "v": 1,
+        "v": FORMAT,
         "status": "paused" if request.suspended else "running",
         "blueprintId": request.blueprint_id,
         "input": request.input,
@@ -116,6 +118,12 @@ def _known_keys(blueprint: Blueprint) -> int:
 def is_terminal(header: HeaderDocument) -> bool:
     """Whether the run has ended; its status never changes again."""
     return header.get("status") in TERMINAL_STATUSES
+
+
+def is_of_newer_format(header: HeaderDocument) -> bool:
+    """Whether a newer release of this program wrote it: only its workers know what is in it."""
+    version: object = header.get("v")  # a hand-written header may have anything there
+    return isinstance(version, int) and version > FORMAT
 
 
 def is_pinned(header: HeaderDocument) -> bool:

@@ -84,6 +84,8 @@ class Opener:
         stored = await self.services.facts.read_header(run_id)
         if stored is None:
             raise StaleReadError(f"run {run_id} has no header")
+        if headers.is_of_newer_format(stored.document):
+            return Refusal.UNKNOWN
         if headers.is_terminal(stored.document):
             return await self._ended(stored)
         if not headers.is_pinned(stored.document):

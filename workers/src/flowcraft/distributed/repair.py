@@ -74,7 +74,7 @@ async def repair(
 ) -> Repair:
     """Derive what is missing of one run, and write or signal it; ``may_signal`` False only writes facts."""
     stored = await ports.facts.read_header(run_id)
-    if stored is None or headers.is_terminal(stored.document):
+    if stored is None or headers.is_terminal(stored.document) or headers.is_of_newer_format(stored.document):
         return _NOTHING
     if await _is_out_of_time(ports, stored, look_up=may_signal):
         return Repair(ended=True)
