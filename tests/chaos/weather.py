@@ -116,7 +116,8 @@ class Proxy:
         headers = {"x-ms-retry-after-ms": "100"} if status == 429 else {}
         if self.name == "cosmos":
             return web.json_response({"code": str(status), "message": "busy"}, status=status, headers=headers)
-        text = "<?xml version='1.0' encoding='utf-8'?><Error><Code>ServerBusy</Code></Error>"
+        text = "<?xml version='1.0' encoding='utf-8'?><Error><Code>ServerBusy</Code>"
+        text += "<Message>The server is busy.</Message></Error>"
         headers["x-ms-error-code"] = "ServerBusy"
         return web.Response(status=status, text=text, content_type="application/xml", headers=headers)
 

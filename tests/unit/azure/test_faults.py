@@ -102,3 +102,11 @@ def test_what_is_no_service_error_passes() -> None:
 def test_a_missing_container_says_what_creates_it() -> None:
     with pytest.raises(BackendRefusedError, match="flowcraft provision"), Faults("Cosmos DB", "container x"):
         raise cosmos(404, 1003)
+
+
+def test_an_answer_that_the_sdk_falls_over_is_still_the_services() -> None:
+    """The storage SDK adds to the message of an error in XML; that of a gateway may have none."""
+    stumbled = TypeError("unsupported operand type(s) for +=: 'NoneType' and 'str'")
+    stumbled.__context__ = cosmos(429)
+    with pytest.raises(BackendUnavailableError, match="429"), Faults("Queue Storage", "queue q"):
+        raise stumbled

@@ -24,6 +24,7 @@ from flowcraft.ports.errors import (
 
 TRANSIENT: Final = frozenset({408, 410, 424, 429, 449})
 _PARTITION_FULL: Final = 1014
+_STUMBLED: Final = (TypeError, AttributeError, KeyError)
 _TRANSIENT_CASES: Final = frozenset({(403, 3), (403, 1008), (404, 1002)})
 """A region failing over (twice), and a replica that is behind the session."""
 
@@ -61,6 +62,8 @@ def port_error(error: BaseException, service: str, place: str) -> PortError | No
         return _by_status(error, where)
     if isinstance(error, AzureError | asyncio.TimeoutError | OSError):
         return BackendUnavailableError(f"{where}: cannot be reached ({_first_line(error)})")
+    if isinstance(error, _STUMBLED) and isinstance(error.__context__, AzureError):
+        return port_error(error.__context__, service, place)  # the SDK fell over what a gateway answered
     return None
 
 
