@@ -258,6 +258,29 @@ async def test_async_subscribers_get_events_in_order_and_are_awaited_at_the_end_
     assert heard == log.types
 
 
+def test_a_subscriber_hears_of_runs_in_one_loop_after_another() -> None:
+    heard: list[str] = []
+
+    async def hears(event: Event) -> None:
+        await asyncio.sleep(0)
+        heard.append(event.execution_id)
+
+    bus = EventBus(hears)
+
+    async def tell(run_id: str) -> None:
+        bus.emit(WorkflowStarted(execution_id=run_id))
+
+    asyncio.run(tell("lost with its loop"))
+    bus.emit(WorkflowStarted(execution_id="outside of a loop"))
+
+    async def tell_and_wait() -> None:
+        await tell("second")
+        await bus.drain()
+
+    asyncio.run(tell_and_wait())
+    assert heard[-2:] == ["outside of a loop", "second"]
+
+
 async def test_subscriptions_are_for_some_types_and_can_be_ended() -> None:
     bus, heard = EventBus(), EventLog()
     end = bus.subscribe(heard, "node:finish", WorkflowStarted)

@@ -177,6 +177,31 @@ async def test_it_can_be_stepped_through() -> None:
     assert all_kinds.clock.monotonic() == 2 * 24 * 3600
 
 
+async def test_a_round_of_a_loop_can_be_given_by_hand() -> None:
+    all_kinds = Everything()
+    waiting = await all_kinds.run()
+    all_kinds.calls.clear()
+    patched = all_kinds.runtime.patch_context(waiting, {"rounds": 1})
+    result = await all_kinds.runtime.complete(patched, {"draft#1": Decision(output=1)}, all_kinds.options())
+    assert result.records["draft#1"].output == 1
+    assert result.status == "awaiting"
+    assert sorted(all_kinds.calls) == ["draft#2", "draft#3", "inside"]
+
+
+async def test_a_decision_in_a_subflow_is_a_step() -> None:
+    app = App("asks")
+    app.flow("small", version="1").wait("ask")
+    app.flow("all", version="1").subflow("inner", "small")
+    runtime = FlowRuntime(blueprints=app.blueprints.values(), registry=app.registry)
+    stepper = Stepper(runtime, app.blueprints["all"], {})
+    waiting = await stepper.next()
+    assert waiting is not None
+    assert waiting.awaiting == ("inner/ask",)
+    ended = await stepper.next({"inner/ask": Decision(output=1)})
+    assert ended is not None
+    assert (ended.status, stepper.done) == ("completed", True)
+
+
 async def test_parts_of_it_can_be_run() -> None:
     all_kinds = Everything()
     result = await all_kinds.run(targets=["sizes_gather"])

@@ -101,8 +101,13 @@ class _Pump:
             self._dropped += 1
             return
         self._pending.append(event)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # told from outside of a loop: it goes out with the next one that is told in one
+        task = self._task
+        if task is None or task.done() or task.get_loop() is not loop:  # the loop of an earlier run is gone
+            self._task = loop.create_task(self._run())
 
     async def drain(self) -> None:
         task = self._task

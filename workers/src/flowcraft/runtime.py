@@ -205,17 +205,20 @@ class FlowRuntime:
     async def complete(
         self, result: RunResult, results: Mapping[str, Decision], options: RunOptions | None = None
     ) -> RunResult:
-        """Take these results for nodes, failed ones for example, and go on behind them.
+        """Take these results for node keys, failed ones for example, and go on behind them.
+
+        In a loop, ``draft#1`` is the first round of ``draft``; the rounds after it run again.
 
         Raises:
             AppError: there is no such node, or the run never came to it.
             NotJsonError: an output cannot be kept as JSON.
         """
-        from flowcraft.memory.revision import before  # noqa: PLC0415  workers never need it
+        from flowcraft.engine.keys import NodeKey  # noqa: PLC0415  workers never need it
+        from flowcraft.memory.revision import before  # noqa: PLC0415
         from flowcraft.memory.runner import RunOptions  # noqa: PLC0415
 
-        for node in results:
-            result = before(result, node)
+        for key in results:
+            result = before(result, NodeKey.parse(key).node)
         return await self._in_memory().complete(result, results, options or RunOptions())
 
     def patch_context(

@@ -67,7 +67,8 @@ class Stepper:
         if self.done:
             return None
         before, given = self.result, decisions or {}
-        keys = {*self.ready, *given}
+        # A decision in a subflow moves the node that the subflow belongs to.
+        keys = {*self.ready, *given, *(key.partition("/")[0] for key in given)}
         if before is not None and not keys:
             raise AppError(
                 f"run {before.run_id} waits for {', '.join(before.awaiting)}; give next() decisions"
