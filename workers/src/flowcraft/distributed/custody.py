@@ -206,7 +206,8 @@ class Custody:
                 not_before = iso(self._services.clock.now() + timedelta(seconds=delay_s))
                 body = replace(self.message, base=base, not_before=not_before).to_body()
             try:
-                await self._services.queue.update(self.delivery, body, min(delay_s, MAX_DELAY_S))
+                hidden_s = min(delay_s, MAX_DELAY_S)
+                self.delivery = await self._services.queue.update(self.delivery, body, hidden_s)
             except DeliveryLostError:
                 self.lost = True
 

@@ -358,6 +358,7 @@ class Job:
             await self._finish(ended=True)  # its end is published again, in case that was lost
         elif refusal is Refusal.PAUSED:
             await self.give_back(settings.pause_delay_s)
+            await self._show_if_resumed()
         else:
             await self.give_back(self._jittered(settings.unknown_delay_s))
 
@@ -370,6 +371,12 @@ class Job:
             await self._custody.delete()
         else:
             await self._custody.poison(str(error))
+
+    async def _show_if_resumed(self) -> None:
+        """A run that was resumed meanwhile was looked at while this delivery still held its claim."""
+        stored = await self._services.facts.read_header(self.run_id)
+        if stored is not None and stored.document.get("status") in ("running", "awaiting"):
+            await self.give_back(0.0)
 
     async def _too_often(self, message: Message) -> None:
         """A message that keeps killing its workers: its node key fails, and the run shows it."""

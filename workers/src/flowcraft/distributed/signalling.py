@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from flowcraft.distributed.looping import close_round, mark_writes, write_marks
 from flowcraft.distributed.runs import Run
@@ -24,6 +25,8 @@ from flowcraft.ports import Arrival, Commit, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError, ConflictError
 from flowcraft.records import NodeRecord
 
+AGAIN_S: Final = 0.2
+"""Pause before an arrival that was not answered is made once more."""
 CHUNK = 80
 """Skip records of one commit; a batch may hold 100 operations."""
 
@@ -153,15 +156,15 @@ class Router:
         predecessor sees all of them: no join is missed, whatever the coordination store forgot. While another
         predecessor is busy in this worker, that one is answered later, and checks.
         """
+        wide = join.expected > self._services.settings.check_open_joins_up_to
         try:
-            answer, created = await self._tell(join, join.states)
+            answer, created = await self._told(join, again=wide)
         except BackendUnavailableError:
             return await self._from_facts(join)
         finally:
             self._run.busy.discard(self._key)
         if answer is not Arrival.OPEN:
             return answer
-        wide = join.expected > self._services.settings.check_open_joins_up_to
         if not created if wide else not self._run.busy.isdisjoint(self._sources(join)):
             return answer
         known = await self._recorded(join)
@@ -171,6 +174,16 @@ class Router:
             return (await self._tell(join, known))[0]
         except BackendUnavailableError:
             return _decided(join, known)
+
+    async def _told(self, join: JoinStates, *, again: bool) -> tuple[Arrival, bool]:
+        """Tell of this arrival; ``again`` where nobody checks the last answer, so it must not be lost."""
+        try:
+            return await self._tell(join, join.states)
+        except BackendUnavailableError:
+            if not again:
+                raise
+        await self._services.clock.sleep(AGAIN_S)
+        return await self._tell(join, join.states)
 
     async def _tell(self, join: JoinStates, states: Mapping[str, bool]) -> tuple[Arrival, bool]:
         return await self._services.coordination.arrive(
