@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -83,6 +84,7 @@ ORDER = Order(
         Status.PAID,
         Size.LARGE,
         Moment.NOON,
+        HTTPStatus.OK,
         Item("a", Decimal("1.10")),
         Pair(Pair(1, {2}), [Status.PAID]),
         ORDER,
@@ -184,6 +186,10 @@ def test_a_class_that_cannot_be_found_again_is_refused_where_it_is_given() -> No
         {"$type": "os:system", "command": "true"},
         {"$type": "subprocess:Popen", "args": ["true"]},
         {"$type": "antigravity:Fly"},
+        {"$type": "flowcraft.events:WorkflowStarted", "execution_id": "x"},
+        {"$type": "flowcraft.blueprint:Blueprint", "id": "x"},
+        {"$type": "urllib.parse:SplitResult"},
+        {"$type": "pstats:FunctionProfile"},
         {"$type": "enum", "class": "builtins:eval", "value": "1"},
         {"$type": "decimal", "value": "x"},
         {"$type": "bytes"},

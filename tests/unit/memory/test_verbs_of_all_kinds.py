@@ -13,6 +13,7 @@ from flowcraft.extensions import Extensions
 from flowcraft.memory.control import RunControl
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.runner import RunOptions
+from flowcraft.middleware import Middleware
 from flowcraft.testing import EventLog, Stepper, VirtualClock
 
 
@@ -88,6 +89,19 @@ async def test_it_runs_as_a_whole() -> None:
     ended = await all_kinds.end(waiting)
     assert (ended.status, ended.output) == ("completed", {"last": 42})
     assert sorted(all_kinds.calls) == sorted(EXECUTED)
+
+
+async def test_middleware_wraps_what_has_code_wherever_it_stands() -> None:
+    wrapped: list[str] = []
+
+    class Notes(Middleware):
+        async def before_node(self, ctx: NodeContext) -> None:
+            wrapped.append(ctx.node_key)
+
+    all_kinds = Everything()
+    all_kinds.runtime.options.extensions.use(Notes())
+    await all_kinds.end(await all_kinds.run())
+    assert wrapped == all_kinds.calls
 
 
 async def test_every_node_key_tells_its_start_and_its_end() -> None:

@@ -27,6 +27,7 @@ from flowcraft.json_values import MAX_DEPTH, NotJsonError, plain_json
 
 TAG: Final = "$type"
 _MARK: Final = TAG.encode()
+_OWN: Final = frozenset({"flowcraft", "flowcraft_api", "flowcraft_azure", "flowcraft_cli"})
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 
 
@@ -56,7 +57,8 @@ class JsonSerializer:
     datetime, date, time, timedelta, Decimal, UUID, bytes, set, frozenset, Enum, dataclasses and pydantic
     models come back equal. A tuple comes back as a list. A class is found by module and name, in modules that
     the process has loaded anyway: reading a value imports nothing, and calls nothing but the constructor of
-    a dataclass or enum and the validation of a model.
+    a dataclass or enum and the validation of a model. Dataclasses of the standard library and of this package
+    are neither kept nor read.
     """
 
     def __init__(self, types: Iterable[type] | None = None) -> None:
@@ -198,7 +200,7 @@ class JsonSerializer:
         found: Any = sys.modules.get(module_name)
         for part in path.split("."):
             found = getattr(found, part, None)
-        return found if _keepable(found) else None
+        return found if _keepable(found, module_name.partition(".")[0]) else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -230,8 +232,15 @@ _SCALARS: Final = (
 _READERS: Final = {scalar.tag: scalar.read for scalar in _SCALARS}
 
 
-def _keepable(kind: Any) -> bool:
-    return isinstance(kind, type) and (issubclass(kind, BaseModel | Enum) or dataclasses.is_dataclass(kind))
+def _keepable(kind: Any, package: str) -> bool:
+    """Whether stored data may name it: an enum, or a dataclass or model that is not part of the machinery."""
+    if not isinstance(kind, type):
+        return False
+    if issubclass(kind, Enum):
+        return True
+    if package in sys.stdlib_module_names or package in _OWN:
+        return False
+    return issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)
 
 
 def _made(kind: type[Any], fields: dict[str, Any]) -> Any:
