@@ -69,6 +69,7 @@ class Story:
         indecision: Every decision is made twice, and then otherwise.
         late_s: How long there is no worker at first.
         families: By the key of each owner of children: theirs.
+        subflows: Blueprints of the runs that its nodes start.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Story:
     indecision: bool = False
     late_s: float = 0.0
     families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    subflows: tuple[Blueprint, ...] = ()
 
     @property
     def widest(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from tests.simulation.ports.facts import Version
 from tests.simulation.story import Told
@@ -34,16 +34,16 @@ BACKLOG: Final = 40
 _NOBODY: Final = Told("unreached")
 
 
-def final_header(world: World) -> dict[str, object]:
+def final_header(world: World, run_id: str = RUN) -> dict[str, object]:
     """The newest header, or an empty one."""
-    header = world.facts.headers.get(RUN)
+    header = world.facts.headers.get(run_id)
     found = header.read("header", header.newest) if header else None
     return found.value if found else {}
 
 
-def final_records(world: World) -> dict[str, NodeRecord]:
+def final_records(world: World, run_id: str = RUN) -> dict[str, NodeRecord]:
     """The newest record of each node key."""
-    run = world.facts.partition(RUN)
+    run = world.facts.partition(run_id)
     return {
         name[2:]: NodeRecord.from_document(versions[-1].value)
         for name, versions in run.items.items()
@@ -60,7 +60,7 @@ def settled(world: World) -> bool:
     if not world.acted or world.queue.messages:
         return False
     if over:
-        return True
+        return not list(_active_children(world))
     if world.reconciled and world.story.deadline_s is not None:
         return False  # whatever waits: the reconciler ends it
     waits = world.story.status == "awaiting" and header.get("status") in _waiting(world)
@@ -74,7 +74,7 @@ def _waiting(world: World) -> set[str]:
 
 def violations(world: World) -> list[str]:
     """Everything that is not as it must be; empty if all is well."""
-    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _families, _leftovers]
+    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _families, _child_runs, _leftovers]
     if not world.plan.storm_s:
         checks += [_poison]
     if _harmless(world):
@@ -206,8 +206,8 @@ def _twice(world: World) -> Iterator[str]:
     """A node runs twice only after a crash, or after what keeps nodes from it was lost."""
     if world.story.kills or any(act.verb == "stop a worker" for act in world.story.acts):
         return
-    count = Counter((began.key, began.attempt) for began in world.began)
-    twice = [f"{key} attempt {attempt}" for (key, attempt), times in count.items() if times > 1]
+    count = Counter((began.run_id, began.key, began.attempt) for began in world.began)
+    twice = [f"{key} attempt {attempt}" for (_, key, attempt), times in count.items() if times > 1]
     if twice:
         yield f"executed twice without reason: {twice}"
 
@@ -327,6 +327,43 @@ def _families(world: World) -> Iterator[str]:
                 yield f"child {key} was recorded before {before}, whose lane it shares"
 
 
+def child_headers(world: World) -> Iterator[list[Version[dict[str, Any]]]]:
+    """All versions of the header of each run that a node started."""
+    for run_id, partition in world.facts.headers.items():
+        if run_id != RUN:
+            yield partition.items["header"]
+
+
+def _active_children(world: World) -> Iterator[str]:
+    for versions in child_headers(world):
+        header = versions[-1].value
+        if header["status"] not in TERMINAL_STATUSES:
+            yield header["runId"]
+
+
+def _child_runs(world: World) -> Iterator[str]:
+    """Each child run belongs to a node that told of it, ends once, and with its parent at the latest."""
+    for versions in child_headers(world):
+        header, run_id = versions[-1].value, versions[-1].value["runId"]
+        parent = header["parent"]
+        over = final_header(world, parent["runId"]).get("status") in TERMINAL_STATUSES
+        record = final_records(world, parent["runId"]).get(parent["nodeKey"])
+        if record is not None and (record.waits_for or {}).get("runId") != run_id:
+            record = None  # it has another one by now
+        ends = [number for number, one in enumerate(versions) if one.value["status"] in TERMINAL_STATUSES]
+        if ends and ends != [len(versions) - 1]:
+            yield f"the header of child {run_id} was written again after its end"
+        if over and not ends:
+            yield f"run {parent['runId']} has ended, and its child {run_id} is {header['status']}"
+        if record is None:
+            if not ends:
+                yield f"no node tells of child {run_id}, which is {header['status']}"
+        elif record.status == "completed" and header["status"] != "completed":
+            yield f"node {record.key} completed, and its child {run_id} is {header['status']}"
+        elif ends and not over and record.status == "awaiting":
+            yield f"child {run_id} has ended, and node {record.key} still waits for it"
+
+
 def _may_be_poison(world: World) -> bool:
     """Crashes of workers add up for a node that kills them and for others."""
     return world.story.kills and bool(world.plan.storm_s)
@@ -339,7 +376,7 @@ def _inputs(world: World) -> Iterator[str]:
         yield from _inputs_in_loops(world, plan)
         return
     for began in world.began:
-        if owner_of(began.key) is not None:
+        if owner_of(began.key) is not None or began.run_id != RUN:
             continue
         node = plan.nodes[began.key]
         if node.definition.inputs is not None or not node.incoming:
@@ -359,10 +396,14 @@ def _calm(world: World) -> Iterator[str]:
         return
     if world.ended_s > PROMPT_S + world.story.late_s:
         yield f"over after {world.ended_s:.0f} s only"
-    sent = Counter((message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent))
+    sent = Counter(
+        (message.run_id, message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent)
+    )
     more = sum(act.verb in ("suspend", "stop a worker") for act in world.story.acts)
+    more += bool(world.story.subflows) * (world.story.deadline_s is not None or len(world.story.acts))
     again = sum(act.verb == "start again" for act in world.story.acts) + world.story.indecision
-    for (key, alarm), count in sent.items():
-        allowed = 1 + again + more
+    tried = {node.id: node.config.max_retries or 1 for node in world.story.blueprint.nodes}
+    for (_, key, alarm), count in sent.items():
+        allowed = again + more + (tried.get(key, 1) if world.story.subflows else 1)
         if count > allowed:
             yield f"{count} messages for {key or 'the start'}{' (alarm)' if alarm else ''}"

@@ -51,6 +51,7 @@ class Began:
     key: str
     attempt: int
     input: Any
+    run_id: str = RUN
 
 
 class ProcessClock(VirtualClock):
@@ -447,7 +448,8 @@ def _app(process: Process, story: Story | None) -> App:
         app.node("work")(_work_node)
         app.node("item")(_item_node)
         app.node("spare")(_spare_node)
-        app.add_blueprint(story.blueprint)
+        for blueprint in (story.blueprint, *story.subflows):
+            app.add_blueprint(blueprint)
     return app
 
 
@@ -473,7 +475,7 @@ async def _work(ctx: NodeContext, params: Mapping[str, Any]) -> NodeResult:
     process: Process = ctx.dependencies["process"]
     world = process.world
     number = len(world.began) + 1
-    world.began.append(Began(world.now, ctx.node_key, ctx.attempt, ctx.input))
+    world.began.append(Began(world.now, ctx.node_key, ctx.attempt, ctx.input, ctx.run_id))
     world.history.add(process.name, f"executes {ctx.node_key}, attempt {ctx.attempt}, input {ctx.input}")
     if params.get("kills"):
         process.crash()

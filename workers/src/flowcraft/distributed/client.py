@@ -181,7 +181,11 @@ class Client:
         session = loaded.session
         found = loaded.records.get(node_key)
         if found is None and (inside := await self._inside(run_id, node_key)):
-            await self.decide(inside[0], inside[1], action=action, output=output)
+            try:
+                await self.decide(inside[0], inside[1], action=action, output=output)
+            except RunNotFoundError:
+                told = f"nothing waits at {node_key} yet; decide again once it does"
+                raise RefusedError(told, retryable=True) from None
             return
         if permits_decision(stored.document, node_key, found.record if found else None):
             assert found is not None  # noqa: S101  what waits has a record

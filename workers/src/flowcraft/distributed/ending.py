@@ -162,21 +162,18 @@ def failure(record: NodeRecord) -> NodeErrorDocument:
 
 
 async def _publish(ports: Ports, stored: Stored, status: str, **facts: Any) -> Stored:
-    """Write the end where there is none, then do what follows from whichever end is there."""
-    stored = await _with_end(ports, stored, status, **facts)
-    await conclude(ports, stored.document)
-    return stored
-
-
-async def _with_end(ports: Ports, stored: Stored, status: str, **facts: Any) -> Stored:
+    """Write the end, and do what follows from it; gives the end that is there if somebody was faster."""
     while True:
         document = headers.ended(stored.document, status, ports.clock.now(), **facts)
         if document is None:
             return stored
         try:
-            return await ports.facts.replace_header(stored, document)
+            stored = await ports.facts.replace_header(stored, document)
         except PreconditionFailedError:
             newest = await ports.facts.read_header(stored.document["runId"])
             if newest is None:
                 return stored
             stored = newest
+        else:
+            await conclude(ports, document)
+            return stored

@@ -20,6 +20,8 @@ from flowcraft.ports.errors import PreconditionFailedError
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
+PARENT_ENDED: Final = "ParentEnded"
+"""Why a run was cancelled whose parent has ended: nobody waits for it."""
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_PARENT: Final = 64
 _LONGEST_KEY: Final = 24
@@ -59,7 +61,7 @@ async def conclude(ports: Ports, header: HeaderDocument) -> None:
         return
     if header.get("subflows") and header.get("status") != "completed":
         await end_children(ports, header["runId"])
-    if "parent" in header:
+    if "parent" in header and header.get("reason") != PARENT_ENDED:
         await _tell_parent(ports, header)
 
 
@@ -69,8 +71,8 @@ async def _tell_parent(ports: Ports, header: HeaderDocument) -> None:
     run_id, key = parent["runId"], parent["nodeKey"]
     loaded = await ports.facts.load(run_id, nodes=[key])
     found = loaded.records.get(key)
-    if found is not None and (found.record.resolved or child_of(found.record) != header["runId"]):
-        return
+    if found is not None and found.record.resolved:
+        return  # anything else may be an older state of it
     await ports.queue.send(Message(run_id, node_key=key, session=loaded.session, alarm=True).to_body())
     await hint(ports, f"+{run_id}")
 
@@ -109,7 +111,7 @@ async def end_orphan(ports: Ports, stored: Stored) -> None:
     message = f"run {parent_id}, whose subflow this is, has ended"
 
     def change(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
-        return headers.ended(header, "cancelled", now, reason="ParentEnded", message=message)
+        return headers.ended(header, "cancelled", now, reason=PARENT_ENDED, message=message)
 
     await steer(ports, stored, change)
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
 from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
+from flowcraft.distributed.families import conclude
 from flowcraft.distributed.gathering import NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.narration import Narrator
@@ -38,6 +39,7 @@ from flowcraft.records import NodeRecord
 REFUSED_DELAY_S = 30.0
 GONE_AFTER = timedelta(hours=1)
 """A message so old, whose run nobody can see, outlived it: an alarm, or one that waited for a resume."""
+MOST_SETTLINGS = 5
 
 
 class Job:
@@ -317,7 +319,10 @@ class Job:
         """Nothing seems to move any more: let the header say what the facts say, and signal nothing."""
         if headers.is_terminal(run.stored.document):
             return  # a sibling's job ended it; its discharge was counted before this one
-        await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
+        for _ in range(MOST_SETTLINGS):  # of several that settle at once, the last one must be heard
+            done = await repair(self._services, run.run_id, self._opener.plans, may_signal=False)
+            if not done.outrun:
+                break
         self._opener.runs.changed(run.run_id)
         await self._narrator.settled(run)
 
@@ -355,7 +360,8 @@ class Job:
     async def _refused(self, refusal: Refusal) -> None:
         settings = self._services.settings
         if refusal is Refusal.ENDED:
-            await self._finish(ended=True)  # its end is published again, in case that was lost
+            await self._conclude_again()
+            await self._finish(ended=True)
         elif refusal is Refusal.PAUSED:
             await self.give_back(settings.pause_delay_s)
             await self._show_if_resumed()
@@ -377,6 +383,12 @@ class Job:
         stored = await self._services.facts.read_header(self.run_id)
         if stored is not None and stored.document.get("status") in ("running", "awaiting"):
             await self.give_back(0.0)
+
+    async def _conclude_again(self) -> None:
+        """Whoever ended the run may have died before its parent and its children were told."""
+        header = self._opener.runs.ended(self.run_id)
+        if header is not None:
+            await conclude(self._services, header)
 
     async def _too_often(self, message: Message) -> None:
         """A message that keeps killing its workers: its node key fails, and the run shows it."""

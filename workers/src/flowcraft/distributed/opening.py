@@ -11,7 +11,6 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.continuation import is_copying
 from flowcraft.distributed.ending import publish_failed
-from flowcraft.distributed.families import conclude
 from flowcraft.distributed.narration import tell_end, tell_pause
 from flowcraft.distributed.pinning import Plans, pin
 from flowcraft.distributed.queue_ports import hint
@@ -87,7 +86,7 @@ class Opener:
         if headers.is_of_newer_format(stored.document):
             return Refusal.UNKNOWN
         if headers.is_terminal(stored.document):
-            return await self._ended(stored)
+            return self._ended(stored)
         if not headers.is_pinned(stored.document):
             return await self._pin(stored, blueprint_id)
         plan = await self.plans.of(self.services.facts, stored.document)
@@ -114,18 +113,17 @@ class Opener:
         header = run.stored.document
         now = self.services.clock.now()
         if headers.is_terminal(header):
-            return await self._ended(run.stored)
+            return self._ended(run.stored)
         if header.get("deadlineAt") and headers.deadline_passed(header, now):
             await self._past_deadline(run, now)
             return Refusal.ENDED
         return Refusal.PAUSED if header.get("status") == "paused" else run
 
-    async def _ended(self, stored: Stored) -> Refusal:
-        """Before the message is deleted: whoever ended the run may have died before this."""
+    def _ended(self, stored: Stored) -> Refusal:
         if self.runs.get(stored.document["runId"]) is not None:  # somebody else ended it
             tell_end(self.services, stored.document)
         self.runs.drop(stored.document["runId"])
-        await conclude(self.services, stored.document)
+        self.runs.over(stored.document)
         return Refusal.ENDED
 
     async def _past_deadline(self, run: Run, now: datetime) -> None:

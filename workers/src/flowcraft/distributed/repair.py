@@ -49,11 +49,13 @@ class Repair:
         signalled: Messages sent.
         skipped: Skip records written.
         ended: The run was found at its end, and it was published.
+        outrun: The header was changed meanwhile, and does not say what was found.
     """
 
     signalled: int = 0
     skipped: int = 0
     ended: bool = False
+    outrun: bool = False
 
     @property
     def changed(self) -> bool:
@@ -126,10 +128,10 @@ async def _derive(
     missing = [message for message in due if message.claim not in held] if may_signal else []
     for message in missing:
         await ports.queue.send(message.to_body())
-    await _settle(ports, stored, records, resolution, signalled=bool(missing), quiet=not due)
+    said = await _settle(ports, stored, records, resolution, signalled=bool(missing), quiet=not due)
     if missing:
         await hint(ports, f"+{run_id}")
-    return Repair(signalled=len(missing), skipped=len(resolution.skipped))
+    return Repair(signalled=len(missing), skipped=len(resolution.skipped), outrun=not said)
 
 
 async def _past_deadline(ports: Ports, stored: Stored) -> None:
@@ -259,7 +261,8 @@ async def _settle(
     *,
     signalled: bool,
     quiet: bool,
-) -> None:
+) -> bool:
+    """Let the header say what was found; False if it was changed meanwhile."""
     now = ports.clock.now()
     awaiting = [awaiting_entry(records[key]) for key in resolution.awaiting]
     progress = (resolution.resolved, resolution.total)
@@ -267,12 +270,13 @@ async def _settle(
     if signalled:
         document = headers.repaired(document or stored.document, resolution.resolved, now)
     if document is None:
-        return
+        return True
     try:
         await ports.facts.replace_header(stored, document)
     except PreconditionFailedError:
-        return  # whoever changed it knows more
+        return False  # whoever changed it may know more, or less
     await hint(ports, stored.document["runId"])
+    return True
 
 
 def awaiting_entry(record: NodeRecord) -> AwaitingDocument:

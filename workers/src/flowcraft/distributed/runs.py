@@ -14,6 +14,7 @@ from flowcraft.engine.marks import is_mark
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import ContextWrite, Stored
 from flowcraft.records import NodeRecord
+from flowcraft_api.wire import HeaderDocument
 
 MAX_RECORDS: Final = 4096
 SMALL: Final = 2048
@@ -83,6 +84,7 @@ class Runs:
         self._evaluator = evaluator
         self._size = size
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._over: OrderedDict[str, HeaderDocument] = OrderedDict()
         self._needs: dict[tuple[str, str], Needs] = {}
 
     def get(self, run_id: str) -> Run | None:
@@ -103,6 +105,17 @@ class Runs:
     def drop(self, run_id: str) -> None:
         """Forget a run, because it ended."""
         self._runs.pop(run_id, None)
+
+    def over(self, header: HeaderDocument) -> None:
+        """Remember the end of a run that has a parent or children: these may not have been told."""
+        if "parent" in header or header.get("subflows"):
+            self._over[header["runId"]] = header
+            if len(self._over) > self._size:
+                self._over.popitem(last=False)
+
+    def ended(self, run_id: str) -> HeaderDocument | None:
+        """The end of a run that was remembered, once."""
+        return self._over.pop(run_id, None)
 
     def changed(self, run_id: str) -> None:
         """Its header changed: read it again before the next decision."""

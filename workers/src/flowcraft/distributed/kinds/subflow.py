@@ -27,6 +27,7 @@ from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.recording import Turned
+from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import later
 from flowcraft.engine.inputs import given_value
@@ -61,12 +62,15 @@ class _Subflow:
         except UnableError as error:
             return await turn.fail(act, error.detail)
         turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
-        if not turned.record.resolved:
-            await self._start(turn, child)
+        if turned.record.resolved:
+            return turned
+        if turned.adopted and act.proven:
+            raise StaleReadError(f"node {act.key} waits for a newer run than was seen: that may have ended")
+        await self._start(turn, child)
         return turned
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
-        child = await turn.services.facts.read_header(child_of(record))
+        child = await self._seen(turn, child_of(record), over=act.proven)
         try:
             if child is None:
                 child = await self._created(turn, act, child_of(record))
@@ -77,6 +81,15 @@ class _Subflow:
             return await turn.fail(act, error.detail)
         await self._start(turn, child)
         return turn.still(record)
+
+    async def _seen(self, turn: Acting, child_id: str, *, over: bool) -> Stored | None:
+        """The child's header; one that is ``over``, as the signal says, may not show it at once."""
+        for delay_s in (*(STALE_DELAYS_S if over else ()), None):
+            child = await turn.services.facts.read_header(child_id)
+            if delay_s is None or (child is not None and headers.is_terminal(child.document)):
+                break
+            await turn.services.clock.sleep(delay_s)
+        return child
 
     # ---- the start ----
 
