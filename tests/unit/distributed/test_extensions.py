@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from tests.unit.distributed.bench import ENDS, bench
@@ -24,7 +24,16 @@ from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.events import Event, JobProcessed, NodeFinished
 from flowcraft.extensions import Extensions
 from flowcraft.middleware import Middleware, Next
+from flowcraft.ports import Commit, FactStore
+from flowcraft.ports.errors import BackendUnavailableError
 from flowcraft.testing import EventLog
+
+
+class QuickClock(SystemClock):
+    """Delays between tries are over at once."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.01))
 
 
 def branching(**extensions: Any) -> tuple[App, EventLog]:
@@ -80,6 +89,38 @@ async def test_workers_tell_what_runs_in_memory_tell_and_their_messages() -> Non
     order = log.types
     assert order[0] == "workflow:start"
     assert order.index("node:finish") < order.index("edge:evaluate")
+
+
+class LosesAnswers:
+    """A fact store whose every commit happens, and whose first answer for each is lost."""
+
+    def __init__(self, facts: FactStore) -> None:
+        self._facts = facts
+        self._lost: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._facts, name)
+
+    async def commit(self, run_id: str, commit: Commit, session: str = "") -> str:
+        answer = await self._facts.commit(run_id, commit, session)
+        keys = "".join(record.key for record in commit.create)
+        if keys not in self._lost:
+            self._lost.add(keys)
+            raise BackendUnavailableError("the answer was lost")
+        return answer
+
+
+async def test_what_was_recorded_is_told_once_when_its_answer_was_lost() -> None:
+    app, log = branching()
+    async with open_embedded(":memory:", "q", SystemClock()) as backend:
+        facts = cast("FactStore", LosesAnswers(backend.facts))
+        async with bench(
+            app, 1, Client("q", backend.queue, facts, backend.coordination, QuickClock())
+        ) as here:
+            await here.run("order", {})
+    assert Counter(log.types)["node:finish"] == 4
+    assert Counter(log.types)["node:skipped"] == 1
+    assert Counter(log.types)["context:change"] == 1
 
 
 async def test_waiting_failing_and_unreadable_messages_are_told() -> None:

@@ -81,7 +81,10 @@ class Recorder:
         try:
             self._gatherer.session = self._run.session = await self._certain(commit)
         except (ConflictError, PreconditionFailedError):
-            return await self._lost(record, replaces)
+            turned = await self._lost(record, replaces)
+            if turned.record.delivery == self._token:  # its own, whose answer was lost
+                self._tell(turned.record, user_writes, turned.wave)
+            return turned
         if skips and not inline:
             await router.skip(wave.skipped if wave else ())
             self._gatherer.session = router.session
