@@ -24,6 +24,8 @@ CALM_S: Final = 150.0
 """How long the last runs may take when the weather is clear again: the lease of a reconciler that was killed
 is kept for two minutes, and a run whose last word was lost waits for reconciliation."""
 LOOK_EVERY_S: Final = 0.4
+HELD_BACK: Final = 0.7
+"""From this part of the runs on, they wait for the storm to have been through everything."""
 PACE_S: Final = 0.25
 """Between two starts, on average."""
 
@@ -103,9 +105,11 @@ class Drive:
         """Accepted and not ended."""
         return [run for run in self.accepted if run.end is None]
 
-    async def start_all(self) -> None:
-        """Start every run, a number of them at a time."""
+    async def start_all(self, once: asyncio.Event) -> None:
+        """Start every run, a number of them at a time; the last ones when everything has happened once."""
         for number, run in enumerate(self.runs, 1):
+            if number > len(self.runs) * HELD_BACK:
+                await once.wait()
             while len(self.active) >= ACTIVE_AT_ONCE:  # noqa: ASYNC110 - others end them
                 await asyncio.sleep(0.05)
             await asyncio.sleep(self._rng.expovariate(1 / PACE_S))
@@ -199,7 +203,7 @@ async def through(drive: Drive, storm: Storm, say: Callable[[str], None]) -> Non
     async with asyncio.TaskGroup() as group:
         group.create_task(drive.look_after(done))
         raging = group.create_task(storm.rage(over))
-        await drive.start_all()
+        await drive.start_all(storm.once)
         await drive.ended(within_s=10.0)
         over.set()
         await raging

@@ -36,6 +36,7 @@ class Storm:
 
     Attributes:
         events: What a deck holds, by name; a subclass adds its own.
+        once: Set when everything has happened once.
     """
 
     def __init__(self, rng: random.Random, fleet: Fleet, counts: Counter[str]) -> None:
@@ -45,6 +46,7 @@ class Storm:
             "worker frozen (-STOP, -CONT)": self._freeze,
             "worker asked to leave": self._leave,
         }
+        self.once = asyncio.Event()
         self._rng = rng
         self._fleet = fleet
         self._counts = counts
@@ -58,6 +60,8 @@ class Storm:
             if not deck:
                 deck = self._rng.sample(list(self.events), len(self.events))
             await self.events[deck.pop()]()
+            if not deck:
+                self.once.set()
             await asyncio.sleep(self._rng.uniform(*PAUSE_S))
         await self._settled()
 

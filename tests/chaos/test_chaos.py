@@ -39,7 +39,6 @@ async def test_fifty_runs_on_one_file_survive_kills_a_full_disk_and_power_cuts(t
         "worker killed (-9)",
         "worker frozen (-STOP, -CONT)",
         "disk full for the workers",
-        "writes that the full disk refused",
         "power cut, garbage at the end of the log",
     ):
         assert counts[fault], fault
