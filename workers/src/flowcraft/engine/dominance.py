@@ -39,6 +39,13 @@ class Passages:
                 found = node_id if found is None else self._meet(found, node_id)
         return found
 
+    def chain(self, node_id: str) -> list[str]:
+        """The nodes that all ways from a node to the end have in common, both included."""
+        found = [node_id]
+        while (following := self._next.get(found[-1], found[-1])) != found[-1]:
+            found.append(following)
+        return found
+
     def _meet(self, one: str, other: str) -> str:
         while one != other:
             while self._place[one] > self._place[other]:

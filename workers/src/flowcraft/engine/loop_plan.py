@@ -185,42 +185,35 @@ def arriving_in(graph: Graph, found: Loops, hops: Sequence[Hop]) -> frozenset[st
 
 def planned_loops(
     graph: Graph, found: Loops, hops: Sequence[Hop], arriving: frozenset[str]
-) -> dict[str, PlannedLoop]:
-    """The loops by head, outer ones first."""
+) -> tuple[dict[str, PlannedLoop], tuple[str, ...]]:
+    """The loops by head, outer ones first; and what the end of the run waits for."""
     planned: dict[str, PlannedLoop] = {}
+    leaving: dict[str, list[int]] = {head: [] for head in found.by_head}
+    for hop in hops:
+        if hop.leaves:
+            leaving[hop.leaves[0]].append(hop.position)
+    sources: dict[tuple[str, ...], list[str]] = {}
+    for node in graph.keyed:
+        if node.id in arriving:
+            sources.setdefault(found.scopes.get(node.id, ()), []).append(node.id)
     for head, loop in reversed(tuple(found.by_head.items())):  # those within a loop first
-        turner = _turner(graph, found, head)
-        scope = found.scopes[head]
-        exits = tuple(hop.position for hop in hops if hop.leaves[:1] == (head,))
+        turner, scope, exits = _turner(graph, found, head), found.scopes[head], leaving[head]
         open_exits = tuple(position for position in exits if not hops[position].at_once)
-        sources = sources_in(graph, found, planned, arriving, scope)
+        inside = tuple(sources.get(scope, ()))
         planned[head] = PlannedLoop(
             head=head,
             scope=scope,
             back=loop.back,
             turner=turner,
-            exits=exits,
+            exits=tuple(exits),
             open_exits=open_exits,
-            sources=sources,
-            tight=turner is not None and bool(exits) and not open_exits and not sources,
+            sources=inside,
+            tight=turner is not None and bool(exits) and not open_exits and not inside,
             max_rounds=_max_rounds(graph, loop.back, turner),
         )
-    return {head: planned[head] for head in found.by_head}
-
-
-def sources_in(
-    graph: Graph,
-    found: Loops,
-    planned: Mapping[str, PlannedLoop],
-    arriving: frozenset[str],
-    scope: tuple[str, ...],
-) -> tuple[str, ...]:
-    """What the end of a scope (a loop's round, or the run) waits for."""
-    nodes = [
-        node.id for node in graph.keyed if node.id in arriving and found.scopes.get(node.id, ()) == scope
-    ]
-    loops = [loop.name for loop in planned.values() if loop.scope[:-1] == scope and not loop.tight]
-    return (*nodes, *loops)
+        if not planned[head].tight:
+            sources.setdefault(scope[:-1], []).append(planned[head].name)
+    return {head: planned[head] for head in found.by_head}, tuple(sources.get((), ()))
 
 
 def _max_rounds(graph: Graph, back: Sequence[int], turner: str | None) -> int:

@@ -22,6 +22,9 @@ from flowcraft.engine.dominance import Passages
 Edges = Sequence[EdgeDefinition]
 MAX_DEPTH: Final = 50
 """Loops within loops that are looked for; nobody draws more, and each costs a walk through the graph."""
+MAX_LOOKED_AT: Final = 200
+"""Nodes beside others in a loop of which it is found out whether the loop is over once they leave it; each
+costs a walk through the loop. Of further ones what follows belongs to the loop."""
 _TURN: Final = "turn]"
 _END: Final = "end]"
 """Stand for the next round, and for what comes after a round; node ids end in no bracket."""
@@ -211,7 +214,12 @@ class _Ways:
         self._following = following
         self._cycle = cycle
         self._head = head
-        self._alone: dict[str, bool] = {}
+        everything = {
+            source: [self._target(position) for position in positions]
+            for source, positions in self._inside(None).items()
+        }
+        self._alone = dict.fromkeys(Passages(everything, _TURN).chain(head), True)
+        self._looked_at = 0
 
     def leads_out(self, position: int) -> bool:
         """Whether an edge that leaves the cycle is one after which no further round begins."""
@@ -223,7 +231,8 @@ class _Ways:
         if any(other.action == edge.action for other in staying):
             return False
         if source not in self._alone:
-            self._alone[source] = not self._races(source)
+            self._looked_at += 1
+            self._alone[source] = self._looked_at <= MAX_LOOKED_AT and not self._races(source)
         return self._alone[source]
 
     def _races(self, node_id: str) -> bool:
@@ -249,7 +258,7 @@ class _Ways:
         target = self._edges[position].target
         return _TURN if target == self._head else target
 
-    def _inside(self, avoided: str) -> dict[str, list[int]]:
+    def _inside(self, avoided: str | None) -> dict[str, list[int]]:
         """The edges of the nodes that a round reaches without passing one."""
         reached: dict[str, list[int]] = {}
         pending = [] if avoided == self._head else [self._head]

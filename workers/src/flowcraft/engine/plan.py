@@ -17,7 +17,6 @@ from flowcraft.engine.loop_plan import (
     levels_of,
     loops_of,
     planned_loops,
-    sources_in,
 )
 from flowcraft.engine.loops import Loops
 
@@ -179,7 +178,8 @@ def _compile(blueprint: Blueprint) -> Plan:
         raise ValueError(f"the edges of blueprint {blueprint.id} form a cycle")
     hops = hops_of(graph, found) if found.by_head else ()
     arriving = arriving_in(graph, found, hops)
-    loops = planned_loops(graph, found, hops, arriving)
+    loops, end_sources = planned_loops(graph, found, hops, arriving)
+    turners = {loop.turner for loop in loops.values()}
     nodes = {
         node.id: PlannedNode(
             id=node.id,
@@ -189,7 +189,7 @@ def _compile(blueprint: Blueprint) -> Plan:
             any_join=node.config.join_strategy == "any",
             arrives_at_end=node.id in arriving,
             scope=found.scopes.get(node.id, ()),
-            turns=any(loop.turner == node.id for loop in loops.values()),
+            turns=node.id in turners,
         )
         for node in graph.keyed
     }
@@ -203,7 +203,7 @@ def _compile(blueprint: Blueprint) -> Plan:
             if all(node.id in loops and position in loops[node.id].back for position in node.incoming)
         ),
         order=order,
-        end_sources=sources_in(graph, found, loops, arriving, ()),
+        end_sources=end_sources,
         loops=loops,
         hops=hops,
         levels=levels_of(graph, found, hops, loops) if loops else {None: order},
