@@ -62,6 +62,8 @@ def fallback_only_ids(blueprint: Blueprint) -> frozenset[str]:
 
 def _fallback_only(blueprint: Blueprint) -> frozenset[str]:
     named = {node.config.fallback for node in blueprint.nodes if node.config.fallback}
+    if not named:
+        return frozenset()
     return frozenset(named & blueprint.node_ids) - {edge.target for edge in blueprint.edges}
 
 
@@ -93,6 +95,8 @@ def reachable(blueprint: Blueprint, starts: Iterable[str]) -> frozenset[str]:
 
 def find_cycles(blueprint: Blueprint) -> tuple[tuple[str, ...], ...]:
     """A cycle for each edge that goes back in a depth-first walk; none if and only if the graph has none."""
+    if goes_forward(blueprint):
+        return ()
     targets = successors(blueprint)
     cycles: list[tuple[str, ...]] = []
     finished: set[str] = set()
@@ -102,6 +106,25 @@ def find_cycles(blueprint: Blueprint) -> tuple[tuple[str, ...], ...]:
         if len(cycles) >= MAX_CYCLES:
             break
     return tuple(cycles)
+
+
+def goes_forward(blueprint: Blueprint) -> bool:
+    """Whether every edge leads from a node to one written later: most graphs are so, and it is soon seen."""
+    return blueprint.derived("forward", _goes_forward)
+
+
+def _goes_forward(blueprint: Blueprint) -> bool:
+    places = {node.id: place for place, node in enumerate(blueprint.nodes)}
+    last = len(places)
+    if last < len(blueprint.nodes):
+        return False
+    find = places.get
+    return all(find(edge.source, last) < find(edge.target, -1) for edge in blueprint.edges)
+
+
+def kinds(blueprint: Blueprint) -> frozenset[str]:
+    """What its nodes use."""
+    return blueprint.derived("kinds", lambda it: frozenset([node.uses for node in it.nodes]))
 
 
 def _walk(

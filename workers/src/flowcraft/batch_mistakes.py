@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from flowcraft.analysis import reachable
+from flowcraft.analysis import kinds, reachable
 from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.engine.making import GATHER, SCATTER, Settings
 from flowcraft.errors import BlueprintError
@@ -22,6 +22,8 @@ class BatchMistake(NamedTuple):
 
 def batch_mistakes(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[BatchMistake]:
     """What is wrong with batches; without a registry, whether workers have code is not looked at."""
+    if kinds(blueprint).isdisjoint((SCATTER, GATHER)):
+        return
     named = {node.params.get("gatherNodeId") for node in blueprint.nodes if node.uses == SCATTER}
     entered = {edge.target for edge in blueprint.edges}
     for node in blueprint.nodes:

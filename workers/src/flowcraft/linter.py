@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-from flowcraft.analysis import BlueprintAnalysis, analyze_blueprint, fallback_only_ids, reachable
+from flowcraft.analysis import (
+    BlueprintAnalysis,
+    analyze_blueprint,
+    fallback_only_ids,
+    goes_forward,
+    kinds,
+    reachable,
+)
 from flowcraft.batch_mistakes import batch_mistakes
 from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.durations import duration_s
@@ -82,6 +89,8 @@ def require_valid(blueprint: Blueprint, registry: Collection[str] | None = None)
 
 
 def _duplicates(blueprint: Blueprint) -> Iterator[Finding]:
+    if len(blueprint.node_ids) == len(blueprint.nodes):
+        return
     seen: set[str] = set()
     told: set[str] = set()
     for place, node in enumerate(blueprint.nodes):
@@ -93,6 +102,9 @@ def _duplicates(blueprint: Blueprint) -> Iterator[Finding]:
 
 
 def _kinds(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[Finding]:
+    used = kinds(blueprint)
+    if "sleep" not in used and (registry is None or all(u in BUILT_IN_USES or u in registry for u in used)):
+        return
     for node in blueprint.nodes:
         if node.uses == "sleep":
             try:
@@ -108,6 +120,30 @@ def _kinds(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[F
 
 
 def _edges(blueprint: Blueprint) -> Iterator[Finding]:
+    if not _ends_are_sound(blueprint):
+        yield from _ends(blueprint)
+    for place, edge in enumerate(blueprint.edges):
+        if edge.condition is not None:
+            path: Path = ("edges", place, "condition")
+            ends = (edge.source, edge.target)
+            yield from _expression(edge.condition, "INVALID_CONDITION", check_condition, ends, path)
+        if edge.transform is not None:
+            path = ("edges", place, "transform")
+            ends = (edge.source, edge.target)
+            yield from _expression(edge.transform, "INVALID_TRANSFORM", check_transform, ends, path)
+
+
+def _ends_are_sound(blueprint: Blueprint) -> bool:
+    """Whether every edge begins and ends at a node, and none is there twice: soon seen for all at once."""
+    distinct = {(edge.source, edge.target, edge.action, edge.condition) for edge in blueprint.edges}
+    if len(distinct) < len(blueprint.edges):
+        return False
+    if goes_forward(blueprint):
+        return True
+    return blueprint.node_ids.issuperset([end for ends in distinct for end in ends[:2]])
+
+
+def _ends(blueprint: Blueprint) -> Iterator[Finding]:
     ids = blueprint.node_ids
     words = Words(ids)
     seen: set[tuple[str, str, str | None, str | None]] = set()
@@ -127,12 +163,6 @@ def _edges(blueprint: Blueprint) -> Iterator[Finding]:
             path: Path = ("edges", place)
             yield Finding("DUPLICATE_EDGE", message, edge=ends, severity="warning", path=path)
         seen.add(same)
-        if edge.condition is not None:
-            path = ("edges", place, "condition")
-            yield from _expression(edge.condition, "INVALID_CONDITION", check_condition, ends, path)
-        if edge.transform is not None:
-            path = ("edges", place, "transform")
-            yield from _expression(edge.transform, "INVALID_TRANSFORM", check_transform, ends, path)
 
 
 def _expression(
@@ -150,6 +180,8 @@ def _shape(blueprint: Blueprint, analysis: BlueprintAnalysis) -> Iterator[Findin
         yield Finding("NO_NODES", "it has no nodes; add one")
         return
     yield from loop_mistakes(blueprint, cyclic=not analysis.is_dag)
+    if goes_forward(blueprint) and not fallback_only_ids(blueprint):
+        return  # without cycles, some way leads to each node from one that no edge enters
     reached = reachable(blueprint, [*analysis.start_node_ids, *entry_points(blueprint.metadata)])
     closed = {node_id for cycle in analysis.cycles if reached.isdisjoint(cycle) for node_id in cycle}
     if closed:  # that it has no entry is told; what is behind it need not be
@@ -161,6 +193,8 @@ def _shape(blueprint: Blueprint, analysis: BlueprintAnalysis) -> Iterator[Findin
 
 
 def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterator[Finding]:
+    if not any(node.config.fallback for node in blueprint.nodes):
+        return
     nodes = {node.id: node for node in blueprint.nodes}
     leaving = {edge.source for edge in blueprint.edges}
     spare = fallback_only_ids(blueprint)

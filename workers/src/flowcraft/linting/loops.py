@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from flowcraft.analysis import kinds
 from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.engine.inputs import LOOP_CONTROLLER
 from flowcraft.engine.keys import ambiguous_id
@@ -25,7 +26,7 @@ def loop_mistakes(blueprint: Blueprint, *, cyclic: bool) -> Iterator[Finding]:
         cyclic: It has cycles.
     """
     for place, node in enumerate(blueprint.nodes):
-        if ambiguous_id(node.id):
+        if (node.id[-1:] == "]" or "#" in node.id) and ambiguous_id(node.id):
             message = (
                 f"the id {node.id!r} reads like a node in a round of a loop (`#2`) or a child (`[2]`); "
                 "end it otherwise"
@@ -47,6 +48,8 @@ def loop_mistakes(blueprint: Blueprint, *, cyclic: bool) -> Iterator[Finding]:
 
 
 def _controllers(blueprint: Blueprint) -> Iterator[Finding]:
+    if LOOP_CONTROLLER not in kinds(blueprint):
+        return
     turning = {edge.source for edge in blueprint.edges if edge.action == "continue"}
     for place, node in enumerate(blueprint.nodes):
         if node.uses != LOOP_CONTROLLER:

@@ -7,6 +7,7 @@ chooses another branch. What can be known before a run is told here, and nothing
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Final
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
@@ -49,9 +50,7 @@ class _Looker:
         self._keys = frozenset(context_keys)
         self._names = Words(self._ids)
         self._known = Words(self._ids | self._keys)
-        self._before: dict[str, list[str]] = {}
-        for edge in blueprint.edges:
-            self._before.setdefault(edge.target, []).append(edge.source)
+        self._blueprint = blueprint
         self._steps = MAX_STEPS
 
     def inputs(self, place: int, node: NodeDefinition) -> Iterator[Finding]:
@@ -132,6 +131,13 @@ class _Looker:
         if name in self._known or name in SCOPE or not (meant := self._known.meant(name)):
             return None
         return "MISSPELT_NAME", f"nothing is known to be called {name!r}; did you mean {meant!r}?"
+
+    @cached_property
+    def _before(self) -> dict[str, list[str]]:
+        before: dict[str, list[str]] = {}
+        for edge in self._blueprint.edges:
+            before.setdefault(edge.target, []).append(edge.source)
+        return before
 
     def _comes_before(self, name: str, node_id: str, *, or_is: bool) -> bool:
         """Whether edges lead from one to the other; True where that takes too long to find out."""

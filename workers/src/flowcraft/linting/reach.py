@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from flowcraft.analysis import kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition
 from flowcraft.linting.finding import Finding
 
@@ -21,13 +23,15 @@ _NEVER: Final = frozenset({"false", "null"})
 
 def dead_ends(blueprint: Blueprint, starts: Iterable[str]) -> Iterator[Finding]:
     """Edges that are never taken, and what can never run because of them."""
-    kinds = {node.id: node.uses for node in blueprint.nodes}
+    if kinds(blueprint).isdisjoint(ACTIONS) and not any(
+        edge.condition is not None and edge.condition.strip() in _NEVER for edge in blueprint.edges
+    ):
+        return
+    uses = {node.id: node.uses for node in blueprint.nodes}
     ways: dict[str, list[str]] = {}
-    entering: dict[str, int] = {}
     dead = 0
     for place, edge in enumerate(blueprint.edges):
-        entering[edge.target] = entering.get(edge.target, 0) + 1
-        reason = _never_taken(edge, kinds) if edge.action or edge.condition else None
+        reason = _never_taken(edge, uses) if edge.action or edge.condition else None
         if reason is None:
             ways.setdefault(edge.source, []).append(edge.target)
             continue
@@ -41,19 +45,18 @@ def dead_ends(blueprint: Blueprint, starts: Iterable[str]) -> Iterator[Finding]:
             path=("edges", place, field),
         )
     if dead:
-        yield from _cut_off(blueprint, starts, ways, entering)
+        yield from _cut_off(blueprint, starts, ways)
 
 
-def _cut_off(
-    blueprint: Blueprint, starts: Iterable[str], ways: Mapping[str, list[str]], entering: Mapping[str, int]
-) -> Iterator[Finding]:
+def _cut_off(blueprint: Blueprint, starts: Iterable[str], ways: Mapping[str, list[str]]) -> Iterator[Finding]:
     begin = list(starts)
+    entering = Counter([edge.target for edge in blueprint.edges])
     in_theory = _reached(begin, _all_ways(blueprint))
     in_fact = _reached(begin, ways)
     for place, node in enumerate(blueprint.nodes):
         if node.id in in_fact or node.id not in in_theory:
             continue
-        if entering.get(node.id, 0) > 1:
+        if entering[node.id] > 1:
             code, what = "JOIN_NEVER_READY", "joins edges of which none can ever be taken"
         else:
             code, what = "UNREACHABLE_NODE", "stands behind an edge that is never taken"
@@ -61,13 +64,13 @@ def _cut_off(
         yield Finding(code, message, node.id, severity="warning", path=("nodes", place))
 
 
-def _never_taken(edge: EdgeDefinition, kinds: Mapping[str, str]) -> tuple[str, str, str] | None:
+def _never_taken(edge: EdgeDefinition, uses: Mapping[str, str]) -> tuple[str, str, str] | None:
     if edge.condition is not None and edge.condition.strip() in _NEVER:
         return "CONDITION_NEVER_HOLDS", "condition", f"its condition is {edge.condition.strip()}"
-    given = ACTIONS.get(kinds.get(edge.source, ""))
+    given = ACTIONS.get(uses.get(edge.source, ""))
     if edge.action is None or given is None or edge.action in given:
         return None
-    kind = kinds[edge.source]
+    kind = uses[edge.source]
     what = f"gives {' or '.join(sorted(given))}" if given else "gives no action"
     return "IMPOSSIBLE_ACTION", "action", f"its action is {edge.action!r}, and a {kind} {what}"
 
