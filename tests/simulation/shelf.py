@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tests.simulation.batch_stories import draw_children
+from tests.simulation.loop_stories import draw_loops
 from tests.simulation.story import Story, draw
 
-FAMILIES: Final[Mapping[str, Callable[[int], Story]]] = {"graph": draw, "children": draw_children}
-SHARES: Final = ("graph", "graph", "graph", "children")
+FAMILIES: Final[Mapping[str, Callable[[int], Story]]] = {
+    "graph": draw,
+    "children": draw_children,
+    "loops": draw_loops,
+}
+SHARES: Final = ("graph", "children", "graph", "loops", "graph")
 """Blocks of schedules take turns."""
 BLOCK: Final = 10
 

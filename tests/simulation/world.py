@@ -287,7 +287,6 @@ class World:
 
     def crashed(self, process: Process) -> None:
         """Somebody starts another one in its place, a little later."""
-        self.last_fault_s = self.now
         if self.workers.pop(process.name, None) is not None:
             stranger = process.name.startswith("stranger")
             self._spawn(self._work(self.rng.uniform(1.0, 20.0), stranger=stranger))

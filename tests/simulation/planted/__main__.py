@@ -22,15 +22,18 @@ def main() -> int:
     names = given.names or list(BUGS)
     if given.control:
         return _control(names, given.control)
+    rows: dict[str, str] = {}
+    missed = 0
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        for name, found in pool.imap_unordered(hunt_named, [(name, given.most) for name in names]):
+            missed += found.schedules is None
+            rows[name] = row(name, found)
+            sys.stderr.write(f"{len(rows)}/{len(names)} {name}: {found.schedules or 'NOT FOUND'}\n")
+            sys.stderr.flush()
     sys.stdout.write(
         "| planted | rule | looked for in | simulations | first wrong |\n|---|---|---|---|---|\n"
     )
-    missed = 0
-    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
-        for name, found in pool.imap(hunt_named, [(name, given.most) for name in names]):
-            missed += found.schedules is None
-            sys.stdout.write(f"{row(name, found)}\n")
-            sys.stdout.flush()
+    sys.stdout.writelines(f"{rows[name]}\n" for name in names)
     sys.stdout.write(f"\n{len(names) - missed} of {len(names)} found\n")
     return 1 if missed else 0
 

@@ -99,7 +99,7 @@ def _give_backs_are_attempts(patches: Patches) -> None:
     "crashes are forgotten",
     instead="a give-back explains all deliveries before it, those that ended with a crash too",
     rule="only give-backs, alarms and version mismatches are no attempts",
-    where=Where("calm", told="a node that kills its worker", story=kills),
+    where=Where("storm", told="a node that kills its worker", story=kills),
 )
 def _crashes_are_forgotten(patches: Patches) -> None:
     def around(original: Any) -> Any:
