@@ -25,13 +25,16 @@ def load(settings: Settings) -> App:
         BlueprintError: one of its blueprints has mistakes.
     """
     from flowcraft.app import load_app
+    from flowcraft.evaluators import lintable
     from flowcraft.linter import require_valid
 
     if not settings.app:
         raise UsageError("name the application: --app module:attribute, for example --app shop.flows:app")
     app = load_app(settings.app)
+    evaluator = app.extensions.evaluator
     for blueprint in app.blueprints.values():
-        require_valid(blueprint, app.registry)
+        seen = blueprint if evaluator is None else lintable(blueprint, evaluator)
+        require_valid(seen, app.registry)
     return app
 
 
