@@ -166,7 +166,7 @@ class _Away:
 
 def _run(run_id: str) -> str:
     """Prefix of all keys of a run; the braces make the run id the hash tag."""
-    tag = run_id.replace("%", "%25").replace("}", "%7D") if "}" in run_id else run_id
+    tag = run_id.replace("%", "%25").replace("}", "%7D") if "}" in run_id or "%" in run_id else run_id
     return f"fc:{{{tag}}}:"
 
 
