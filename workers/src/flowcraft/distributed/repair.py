@@ -19,7 +19,7 @@ from flowcraft.distributed.looping import mark_writes, write_marks
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports, hint
-from flowcraft.distributed.takeover import take_over
+from flowcraft.distributed.takeover import all_records, take_over
 from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.children import resolve_all
 from flowcraft.engine.derivation import Resolution
@@ -108,7 +108,7 @@ async def _derive(
 ) -> Repair:
     run_id = stored.document["runId"]
     plan = await plans.of(ports.facts, stored.document)
-    records = {found.record.key: found.record async for page in ports.facts.records(run_id) for found in page}
+    records = await all_records(ports, stored)
     resolution = resolve_all(plan, records)
     if resolution.failed:
         await _publish_failure(ports, stored, records, resolution)

@@ -107,6 +107,25 @@ async def take_over(ports: Ports, stored: Stored) -> Stored:
     return await _done(ports, stored, len(keys))
 
 
+async def all_records(ports: Ports, stored: Stored) -> dict[str, NodeRecord]:
+    """Every record of a run, without outputs; what it took over is among them.
+
+    Raises:
+        StaleReadError: that is not visible yet; what is ready cannot be told without it.
+    """
+    run_id = stored.document["runId"]
+    adopted = await _keys(ports, stored) if "continues" in stored.document else ()
+    for delay_s in (*STALE_DELAYS_S, None):
+        records = {
+            found.record.key: found.record async for page in ports.facts.records(run_id) for found in page
+        }
+        if records.keys() >= set(adopted):
+            return records
+        if delay_s is not None:
+            await ports.clock.sleep(delay_s)
+    raise StaleReadError(f"what run {run_id} took over is not visible yet")
+
+
 async def _keys(ports: Ports, stored: Stored) -> Sequence[str]:
     reference = stored.document["continues"].get("keysRef")
     if not reference:
