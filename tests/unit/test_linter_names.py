@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,13 @@ def test_a_decision_that_answers_no_node_is_told(key: str, told: str | None) -> 
         {"id": "b", "nodes": [{"id": "work", "uses": "work"}, {"id": "approve", "uses": "wait"}, SUB]}
     )
     assert unknown_decision(subject, key) == told
+
+
+def test_loops_within_too_many_loops_are_told() -> None:
+    names = [f"n{place}" for place in range(120)]
+    row = [{"source": one, "target": other} for one, other in pairwise(names)]
+    back = [{"source": names[-1 - place], "target": names[1 + place]} for place in range(55)]
+    subject = Blueprint.from_dict(
+        {"id": "deep", "nodes": [{"id": name, "uses": "work"} for name in names], "edges": row + back}
+    )
+    assert "LOOPS_TOO_DEEP" in {each.code for each in lint(subject)}
