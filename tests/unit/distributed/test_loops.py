@@ -13,14 +13,16 @@ from tests.unit.engine.loop_programs import Program, program
 from tests.unit.memory.test_loops import accumulating, counting
 
 from flowcraft import App, FlowRuntime, NodeContext, NodeResult
-from flowcraft.blueprint import Blueprint, NodeDefinition
+from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.services import Services, WorkerSettings
+from flowcraft.distributed.verbs import RefusedError
 from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
+from flowcraft.memory.result import Decision
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
@@ -230,3 +232,60 @@ async def test_batches_and_dynamic_nodes_in_a_loop() -> None:
         assert outputs == {key: result.records[key].output for key in children}
         assert outputs["more#1[child]"] == {"items": [1, 1], "last": None}
         assert outputs["more#3[child]"] == {"items": [4, 4, 4, 3], "last": "more#2"}
+
+
+def asking() -> Blueprint:
+    """A loop that asks in each round, and beside it in each round a note that somebody has to sign."""
+    nodes = [
+        NodeDefinition("first", "first"),
+        NodeDefinition("ask", "wait"),
+        NodeDefinition("nap", "sleep", {"duration": "1ms"}),
+        NodeDefinition("sign", "wait"),
+        NodeDefinition("done", "seen", inputs={"ask": "ask"}),
+    ]
+    edges = [
+        EdgeDefinition("first", "ask"),
+        EdgeDefinition("ask", "sign", "again"),
+        EdgeDefinition("ask", "nap", "again"),
+        EdgeDefinition("nap", "ask"),
+        EdgeDefinition("ask", "done", "enough"),
+    ]
+    return Blueprint("asking", tuple(nodes), tuple(edges))
+
+
+async def test_people_answer_in_each_round() -> None:
+    app = looping_app()
+    runtime = FlowRuntime(registry=app.options.registry)
+    result = await runtime.run(asking(), {})
+    answers = {"ask#1": "again", "ask#2": "again", "ask#3": "enough", "sign#1": None, "sign#2": None}
+    asked: list[str] = []
+    while result.status == "awaiting":
+        asked += result.awaiting
+        decisions = {key: Decision(answers[key], key) for key in result.awaiting}
+        result = await runtime.resume(result, decisions)
+    assert sorted(asked) == sorted(answers)
+    expected = {"done": {"ask": "ask#3"}, "sign": "sign#2"}
+    assert (result.status, result.output) == ("completed", expected)
+    async with bench(app, 2) as embedded:
+        client = embedded.client
+        await client.start(RunRequest("asked", "asking", input={}), asking())
+        async with asyncio.timeout(10):
+            for key, action in answers.items():
+                await decided(client, "asked", key, action)
+            while (await client.header("asked"))["status"] not in ENDS:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.001)
+        header = await client.header("asked")
+        assert (header["status"], header["output"]) == ("completed", expected)
+
+
+async def decided(client: Client, run_id: str, key: str, action: str | None) -> None:
+    """Answer a waiting node as soon as it waits."""
+    while True:
+        try:
+            await client.decide(run_id, key, action=action, output=key)
+        except RefusedError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.002)
+        else:
+            return
