@@ -31,6 +31,11 @@ class Traces(defaultdict[str, Trace]):
     def __init__(self) -> None:
         super().__init__(Trace)
 
+    def of_family(self, run_id: str) -> Trace:
+        """The calls of a run and of its child runs; these traces are given away."""
+        family = [key for key in self if key == run_id or key.startswith(f"{run_id}.")]
+        return Trace([call for key in sorted(family) for call in self.pop(key).calls])
+
 
 async def act(ctx: NodeContext) -> NodeResult | None:
     params = ctx.params

@@ -8,7 +8,7 @@ import uuid
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from tests.parity.behaviour import Trace, Traces, act, item
+from tests.parity.behaviour import Traces, act, item
 from tests.parity.outcome import Outcome, of_records
 from tests.parity.programs import Program, own_key
 
@@ -24,6 +24,7 @@ from flowcraft.implementation import Registry
 from flowcraft.memory.result import Decision
 from flowcraft.memory.runner import RunOptions
 from flowcraft.runtime import BlueprintCatalog, RuntimeOptions
+from flowcraft_api.wire import HeaderDocument
 
 DECISION = Decision("yes", {"ok": True})
 ENDS = ("completed", "failed", "cancelled")
@@ -35,12 +36,16 @@ class InMemory:
     async def run(self, program: Program) -> Outcome:
         """Run a program to its end, every waiting node decided alike."""
         traces = Traces()
-        runtime = FlowRuntime(registry={"act": act, "item": item}, dependencies={"traces": traces})
+        runtime = FlowRuntime(
+            blueprints=program.subflows,
+            registry={"act": act, "item": item},
+            dependencies={"traces": traces},
+        )
         blueprint = Blueprint.from_dict(program.blueprint)
         result = await runtime.run(blueprint, program.input, RunOptions("memory"))
         while result.status == "awaiting":
             result = await runtime.resume(result, dict.fromkeys(result.awaiting, DECISION))
-        return of_records(result.status, result.records, result.context, traces["memory"])
+        return of_records(result.status, result.records, result.context, traces.of_family("memory"))
 
 
 class Embedded:
@@ -57,8 +62,9 @@ class Embedded:
         self._facts = backend.facts
         ports = ("parity", backend.queue, backend.facts, backend.coordination)
         self._client = Client(*ports, clock)
+        self._catalog = BlueprintCatalog()
         catalog = RuntimeOptions(
-            BlueprintCatalog(), Registry({"act": act, "item": item}), {"traces": self._traces}
+            self._catalog, Registry({"act": act, "item": item}), {"traces": self._traces}
         )
         for number in range(self._count):
             services = Services(
@@ -79,6 +85,8 @@ class Embedded:
     async def run(self, program: Program) -> Outcome:
         """Run a program to its end, every waiting node decided alike."""
         run_id = str(uuid.uuid4())
+        for subflow in program.subflows:
+            self._catalog.add(Blueprint.from_dict(subflow))
         blueprint = Blueprint.from_dict(program.blueprint)
         await self._client.start(RunRequest(run_id, blueprint.id, input=dict(program.input)), blueprint)
         status = await self._ended(run_id)
@@ -87,20 +95,26 @@ class Embedded:
         rounds = [key for key in await self._client.records(run_id) if "#" in key]
         loaded = await self._facts.load(run_id, nodes=[*node_ids, *rounds], context=keys)
         records = {key: stored.record for key, stored in loaded.records.items()}
-        return of_records(status, records, loaded.context, self._traces.pop(run_id, Trace()))
+        return of_records(status, records, loaded.context, self._traces.of_family(run_id))
 
     async def _ended(self, run_id: str) -> str:
-        decided: set[str] = set()
+        decided: set[tuple[str, str]] = set()
         while True:
             header = await self._client.header(run_id)
             if header["status"] in ENDS:
                 return header["status"]
-            for entry in header.get("awaiting", ()):
-                key = entry["nodeKey"]
-                if not entry.get("until") and key not in decided:
-                    decided.add(key)
-                    await self._client.decide(run_id, key, action=DECISION.action, output=DECISION.output)
+            await self._decide(header, decided)
             await asyncio.sleep(0.001)
+
+    async def _decide(self, header: HeaderDocument, decided: set[tuple[str, str]]) -> None:
+        """Answer whatever waits in a run, and in the runs that it waits for."""
+        for entry in header.get("awaiting", ()):
+            place = (header["runId"], entry["nodeKey"])
+            if entry.get("runId"):
+                await self._decide(await self._client.header(entry["runId"]), decided)
+            elif not entry.get("until") and place not in decided:
+                decided.add(place)
+                await self._client.decide(*place, action=DECISION.action, output=DECISION.output)
 
 
 class Modes:

@@ -19,11 +19,15 @@ FAILS = [0] * 24 + [1, 1, 2, 3]
 
 @dataclass(frozen=True)
 class Program:
-    """A blueprint in the original's JSON, its nodes ordered so that every edge goes forward, and an input."""
+    """A blueprint in the original's JSON, its nodes ordered so that every edge goes forward, and an input.
+
+    ``subflows`` are the blueprints that its nodes may run.
+    """
 
     blueprint: Mapping[str, Any]
     input: Mapping[str, Any]
     order: tuple[str, ...]
+    subflows: tuple[Mapping[str, Any], ...] = ()
 
 
 @st.composite

@@ -1,6 +1,6 @@
 // Runs blueprints with the original runtime, in memory. Reads one case a line on stdin, writes one result a line.
 //
-// A case is {blueprint, input}. Every node uses "act", whose behaviour is in the node's params; what it does is told
+// A case is {blueprint, input, subflows}. Every node uses "act", whose behaviour is in the node's params; what it does is told
 // in behaviour.py, which does the same on the other side.
 
 import { createInterface } from 'node:readline'
@@ -33,9 +33,10 @@ const item = trace => async ({ input, context }) => {
 // A copy as JSON has it; what is undefined is null, so that both sides say the same.
 const plain = value => JSON.parse(JSON.stringify(value ?? null, (_, item) => (item === undefined ? null : item)))
 
-async function run({ blueprint, input }) {
+async function run({ blueprint, input, subflows }) {
   const trace = { calls: [], seen: {} }
-  const runtime = new FlowRuntime({ registry: { act: act(trace), item: item(trace) } })
+  const blueprints = Object.fromEntries((subflows ?? []).map(each => [each.id, each]))
+  const runtime = new FlowRuntime({ registry: { act: act(trace), item: item(trace) }, blueprints })
   const result = await runtime.run(blueprint, input, { concurrency: 16 })
   const outputs = {}
   const keys = {}

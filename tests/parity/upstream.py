@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,12 @@ class Upstream:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, blueprint: Mapping[str, Any], run_input: Mapping[str, Any]) -> dict[str, Any]:
+    def run(
+        self,
+        blueprint: Mapping[str, Any],
+        run_input: Mapping[str, Any],
+        subflows: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
         """The result of one case, as ``runner.mjs`` gives it.
 
         Raises:
@@ -31,7 +36,8 @@ class Upstream:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps({"blueprint": blueprint, "input": run_input}) + "\n")
+        case = {"blueprint": blueprint, "input": run_input, "subflows": list(subflows)}
+        process.stdin.write(json.dumps(case) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:
