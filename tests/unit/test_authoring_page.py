@@ -1,4 +1,4 @@
-"""The page on writing workflows is true: its code runs, its YAML is sound, it tells all codes and examples."""
+"""The page on writing workflows is true: code that runs, sound YAML, all codes of the linter, all examples."""
 
 from __future__ import annotations
 
