@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.simulation.planted import custody, recording, steering
+from tests.simulation.planted import custody, loops, recording, steering
 
-__all__ = ["custody", "recording", "steering"]
+__all__ = ["custody", "loops", "recording", "steering"]

@@ -10,9 +10,9 @@ from tests.simulation.campaign import FIRST, planned
 from tests.simulation.faults import At, Plan, storm
 from tests.simulation.planted import catalogue as catalogue  # noqa: PLC0414  fills the list of bugs
 from tests.simulation.planted.patches import BUGS, Bug, Where
-from tests.simulation.shelf import BLOCK, told_by
+from tests.simulation.shelf import BLOCK, FAMILIES, told_by
 from tests.simulation.simulation import Result, simulate
-from tests.simulation.story import Story, draw
+from tests.simulation.story import Story
 
 SINGLES = 12
 """Single faults that are tried in one story."""
@@ -65,7 +65,7 @@ def _simulations(bug: Bug, first: int) -> Iterator[Result]:
             yield from _block(bug, number)
             number += BLOCK
         else:
-            story = draw(number)
+            story = FAMILIES[bug.where.family](number)
             if bug.where.story(story):
                 yield from _told(bug, number, story)
             number += 1

@@ -41,6 +41,7 @@ class Where:
         told: What the stories have to have, in words.
         story: The same, as a test of a story.
         lag_s: How stale reads may be besides.
+        family: Of which family the stories are.
     """
 
     mode: Literal["mixed", "calm", "lag", "single", "storm"] = "mixed"
@@ -48,6 +49,7 @@ class Where:
     told: str = ""
     story: Callable[[Story], bool] = lambda _story: True
     lag_s: float = 0.0
+    family: str = "graph"
 
     def __str__(self) -> str:
         faults = {"mixed": "", "single": " or ".join(self.faults) or "one fault"}.get(self.mode, self.mode)

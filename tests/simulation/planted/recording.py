@@ -55,7 +55,7 @@ def _end_of_terminals_only(patches: Patches) -> None:
     instead="a run all of whose terminal nodes are skipped does not end",
     rule="the end is reached when it is resolved, ready or dead alike",
     marked=True,
-    where=Where("calm", told="no terminal node runs", story=dead_end),
+    where=Where("single", ("coordination away",), "no terminal node runs", dead_end),
 )
 def _dead_end_is_none(patches: Patches) -> None:
     def around(original: Any) -> Any:
