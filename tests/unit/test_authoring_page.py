@@ -1,4 +1,4 @@
-"""The page on writing workflows is true: code that runs, sound YAML, all codes of the linter, all examples."""
+"""The page on writing workflows is true: its code, its YAML, the codes of the linter, the examples."""
 
 from __future__ import annotations
 
