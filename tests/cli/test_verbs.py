@@ -222,6 +222,7 @@ def test_a_node_that_runs_is_watched_and_described(slow: Command) -> None:
             assert watching.stdout is not None
             seen = next(line for line in watching.stdout if line.startswith("one/held: running 1/4"))
             rows = slow("describe", "one").out
+            got = slow("get", "one")
             drawn = slow("diagram", "one").out
             (slow.folder / "go").touch()
             rest = watching.stdout.read().splitlines()
@@ -231,6 +232,7 @@ def test_a_node_that_runs_is_watched_and_described(slow: Command) -> None:
 
     assert seen
     assert rows.splitlines()[-1].split() == ["held", "running", "1/4", "(25", "%)"]
+    assert got.error_line == "one: held is at 1/4"
     assert "class n1 running" in drawn
     assert "held<br/>1/4 (25 %)" in drawn
     assert rest[-1].startswith("one: Succeeded")

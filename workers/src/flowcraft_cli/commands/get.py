@@ -14,6 +14,7 @@ from flowcraft_cli.usage import OK, note
 if TYPE_CHECKING:
     from flowcraft.distributed.client import Client
     from flowcraft_api.wire import HeaderDocument
+    from flowcraft_cli.backend import Backend
 
 EXAMPLES = (
     "flowcraft get",
@@ -49,7 +50,9 @@ async def _get(settings: Settings, wanted: list[str], output: options.OutputForm
         client = backend.client
         if wanted:
             headers = [await with_input(client, await find_run(client, each)) for each in wanted]
+            said = [line for header in headers for line in await _progress(backend, header)]
         else:
+            said = []
             headers = await list_runs(client, active=active)
         now = backend.clock.now()
     tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
@@ -57,7 +60,20 @@ async def _get(settings: Settings, wanted: list[str], output: options.OutputForm
         note(f"No runs in queue {settings.queue}.")
         return OK
     print_runs([RunView.of(header, now) for header in headers], output, single=bool(wanted))
+    for line in said:
+        note(line)
     return OK
+
+
+async def _progress(backend: Backend, header: HeaderDocument) -> list[str]:
+    """What the nodes of a run that work now say of their progress."""
+    from flowcraft.distributed.reports import reported
+
+    if header.get("status") != "running":
+        return []
+    found = await reported(backend.coordination, header["id"])
+    name = header.get("name") or header["id"]
+    return [f"{name}: {key} is at {done:g}/{total:g}" for key, (done, total) in sorted(found.items())]
 
 
 async def with_input(client: Client, header: HeaderDocument) -> HeaderDocument:
