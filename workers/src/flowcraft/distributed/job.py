@@ -248,7 +248,18 @@ class Job:
             self._narrator.ended(run)
             await self._finish(ended=True)
             return None
+        if run.plan.loops and not turned.adopted:
+            await self._grow_by_rounds(run, routed.ready)
         return await self._signal(run, turn, turned, routed)
+
+    async def _grow_by_rounds(self, run: Run, ready: Sequence[str]) -> None:
+        """Show, now and then, that the run has more node keys: those of further rounds."""
+        turning = [loop for key in ready if (loop := run.plan.turning(key)) is not None]
+        if turning:
+            count, now = sum(loop.size for loop in turning), self._services.clock.monotonic()
+            change = run.growth.add(count, now, at_once=False)
+            if change is not None:
+                await self._update_header(run, change)
 
     async def _grow(self, run: Run, owner: NodeRecord) -> None:
         """Show that the run has more node keys: children."""

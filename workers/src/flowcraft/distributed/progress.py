@@ -25,9 +25,14 @@ class Growth:
         self._added = 0
         self._shown_at: float | None = None
 
-    def add(self, count: int, now: float) -> headers.Change | None:
-        """Count new node keys; how to show them, if it is time to; ``now`` is monotonic seconds."""
+    def add(self, count: int, now: float, *, at_once: bool = True) -> headers.Change | None:
+        """Count new node keys; how to show them, if it is time to; ``now`` is monotonic seconds.
+
+        With ``at_once`` the first ones are shown without delay, as those of a batch are worth.
+        """
         self._added += count
+        if self._shown_at is None and not at_once:
+            self._shown_at = now
         if self._shown_at is not None and now - self._shown_at < SHOWN_EVERY_S:
             return None
         added, self._added, self._shown_at = self._added, 0, now

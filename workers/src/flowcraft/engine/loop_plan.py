@@ -29,6 +29,7 @@ class PlannedLoop:
         tight: Once the turner is resolved, everything in the round is, and what follows from it lies behind
             the exits: nobody need wait for the loop itself.
         max_rounds: The guard against a loop without end.
+        size: How many nodes are in it, those of loops within it included: node keys of a round.
     """
 
     head: str
@@ -40,6 +41,7 @@ class PlannedLoop:
     sources: tuple[str, ...]
     tight: bool
     max_rounds: int
+    size: int
 
     @property
     def parent(self) -> str | None:
@@ -210,6 +212,7 @@ def planned_loops(
             sources=inside,
             tight=turner is not None and bool(exits) and not open_exits and not inside,
             max_rounds=_max_rounds(graph, loop.back, turner),
+            size=len(loop.nodes),
         )
         if not planned[head].tight:
             sources.setdefault(scope[:-1], []).append(planned[head].name)
