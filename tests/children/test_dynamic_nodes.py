@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from tests.children.runs import Ended
+from tests.children.runs import SETTINGS, Ended, place
 
 from flowcraft import App, NodeContext, NodeDefinition, NodeResult
+from flowcraft.distributed.worker import Worker
 
 Run = Callable[..., Awaitable[Ended]]
 
@@ -139,3 +142,29 @@ async def test_a_node_that_makes_itself_comes_to_an_end(run: Run) -> None:
     ended = await run(app(make), "flow", {})
     assert ended.status == "failed"
     assert "nodes that make nodes go deeper than 8 here" in ended.errors[0]["message"]
+
+
+async def test_a_worker_of_an_older_app_leaves_nodes_that_it_does_not_know_to_newer_ones() -> None:
+    first_runs, release = asyncio.Event(), asyncio.Event()
+
+    async def make(_ctx: NodeContext) -> NodeResult:
+        return NodeResult(dynamic_nodes=[{"id": "x", "uses": "new"}, {"id": "y", "uses": "new"}])
+
+    async def new(_ctx: NodeContext) -> str:
+        first_runs.set()
+        await release.wait()
+        return "by the new one"
+
+    settings = replace(SETTINGS, unknown_delay_s=0.01)
+    async with place(app(make, new=new), workers=1, settings=replace(settings, concurrency=1)) as here:
+        run_id = await here.start("flow", {})
+        await first_runs.wait()
+        old = replace(here.services, catalog=app(make).options, worker_id="old", settings=settings)
+        async with Worker(old) as worker:
+            async with asyncio.timeout(10):
+                while worker.handled < 3:  # noqa: ASYNC110  it tells nobody
+                    await asyncio.sleep(0.005)
+            release.set()
+            ended = await here.ended(run_id)
+    assert ended.status == "completed"
+    assert ended.records["make[y]"].output == "by the new one"

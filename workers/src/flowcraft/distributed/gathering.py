@@ -26,6 +26,10 @@ class NotReadyError(Exception):
     """The facts say that this node key will not run: a message of no meaning."""
 
 
+class NoCodeError(Exception):
+    """A child's implementation is not this worker's: another version of the app made it."""
+
+
 class Gatherer:
     """Loads facts for the turns of one delivery.
 

@@ -11,7 +11,7 @@ from flowcraft.distributed import header as headers
 from flowcraft.distributed.custody import Custody
 from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
 from flowcraft.distributed.families import conclude
-from flowcraft.distributed.gathering import NotReadyError
+from flowcraft.distributed.gathering import NoCodeError, NotReadyError
 from flowcraft.distributed.message import Message, MessageError, poison_body
 from flowcraft.distributed.narration import Narrator
 from flowcraft.distributed.opening import Opener, Refusal
@@ -122,6 +122,9 @@ class Job:
             self.trouble = ("NotReadyError", str(error))
             log.warning("message of no meaning dropped", run_id=self.run_id, reason=str(error))
             await self._finish()
+        except NoCodeError as error:
+            log.warning("left to another worker", run_id=self.run_id, reason=str(error))
+            await self.give_back(self._jittered(self._services.settings.unknown_delay_s))
         except StaleReadError as error:
             log.info("facts not visible yet", run_id=self.run_id, reason=str(error))
             seconds = 2.0 * 2 ** min(self._custody.unexplained - 1, 6)  # all tries together take minutes

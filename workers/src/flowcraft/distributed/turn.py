@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcraft.distributed.execution import Execution
-from flowcraft.distributed.gathering import Gatherer
+from flowcraft.distributed.gathering import Gatherer, NoCodeError
 from flowcraft.distributed.kinds import BEGUN_BY, WOKEN, Act
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.recording import Recorder, Turned
@@ -62,14 +62,15 @@ class Turn:
         Raises:
             StaleReadError: facts that must exist are not visible here yet.
             NotReadyError: the facts say that it is not to run.
+            NoCodeError: it is a child whose implementation is not here.
         """
         own, facts = await self._gatherer.load(key, look=look or proven, proven=proven)
-        act = self._act(key, facts, own, proven=proven)
-        if own is None:
-            return await self._begin(act)
-        if own.record.resolved:
+        if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
-        return await self._go_on(act, own.record)
+        act = self._act(key, facts, own, proven=proven)
+        if self._gatherer.owned is not None:
+            self._require_code(act.definition.uses)
+        return await (self._begin(act) if own is None else self._go_on(act, own.record))
 
     async def give_up(self, key: str, error: ErrorDetail) -> Turned:
         """Record a node key as failed without executing it; an existing resolved record is adopted.
@@ -89,6 +90,11 @@ class Turn:
         owned = self._gatherer.owned
         node = self.run.plan.node(key) if owned is None else owned.node(key)
         return Act(key, node.definition, facts, own, self.services.clock.now(), proven)
+
+    def _require_code(self, uses: str) -> None:
+        """Nodes of the blueprint were looked for when the run was opened; those made since then were not."""
+        if not self.services.catalog.registry.implements(uses):
+            raise NoCodeError(f"{uses!r} is not registered in this worker's app")
 
     # ---- what the kinds of node do ----
 
