@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed import continuation
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.callbacks import is_token_of
-from flowcraft.distributed.continuation import Continuation
-from flowcraft.distributed.families import child_of, conclude, steer_children
+from flowcraft.distributed.continuation import Continuation, next_id, require_continuable, require_ran
+from flowcraft.distributed.decisions import place_inside, record_decision, require_same
+from flowcraft.distributed.families import conclude, steer_children
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
@@ -26,29 +26,16 @@ from flowcraft.distributed.run_ids import run_id_problem
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import parse_time
-from flowcraft.distributed.verbs import (
-    RERUNS,
-    NodeState,
-    Outcome,
-    RefusedError,
-    RunState,
-    Verb,
-    permits,
-    permits_decision,
-    ruling,
-)
-from flowcraft.engine.subflows import MAX_DEPTH
+from flowcraft.distributed.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
 from flowcraft.json_values import NotJsonError
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
-    Commit,
     Coordination,
     FactStore,
     HeaderQuery,
     JobQueue,
     Stored,
-    StoredRecord,
 )
 from flowcraft.ports.errors import (
     BackendUnavailableError,
@@ -180,7 +167,7 @@ class Client:
         loaded = await self.facts.load(run_id, nodes=[node_key])
         session = loaded.session
         found = loaded.records.get(node_key)
-        if found is None and (inside := await self._inside(run_id, node_key)):
+        if found is None and (inside := await place_inside(self.facts, run_id, node_key)):
             try:
                 await self.decide(inside[0], inside[1], action=action, output=output)
             except RunNotFoundError:
@@ -189,9 +176,9 @@ class Client:
             return
         if permits_decision(stored.document, node_key, found.record if found else None):
             assert found is not None  # noqa: S101  what waits has a record
-            session = await self._decide(run_id, found, decision)
+            session = await record_decision(self, run_id, found, decision)
         elif found is not None:
-            _same_decision(found.record, decision)
+            require_same(found.record, decision)
         if not headers.is_terminal(stored.document):
             blueprint_id = stored.document.get("blueprintId", "")
             await self.queue.send(
@@ -218,8 +205,9 @@ class Client:
 
         Doing it again gives the same new run; to retry once more, retry that one.
         """
-        source = await self._ended(run_id, Verb.RETRY)
-        return await self._continue(source, Continuation(continuation.next_id(source)))
+        source = await self.header(run_id)
+        require_continuable(Verb.RETRY, source, self.queue_name, self.clock.now())
+        return await self._continue(source, Continuation(_acceptable(next_id(source))))
 
     async def rerun(
         self, run_id: str, nodes: Sequence[str], *, new_run_id: str | None = None, new_keys: bool = False
@@ -233,7 +221,8 @@ class Client:
             new_keys: Let services do their work again: nodes that run again get idempotency keys of the new
                 run instead of those of the run that ran them first.
         """
-        source = await self._ended(run_id, Verb.RERUN)
+        source = await self.header(run_id)
+        require_continuable(Verb.RERUN, source, self.queue_name, self.clock.now())
         new_id = _acceptable(new_run_id or str(uuid.uuid4()))
         how = Continuation(new_id, (), tuple(nodes), new_keys=new_keys)
         return await self._continue(source, how)
@@ -314,34 +303,11 @@ class Client:
         await hint(self, f"+{document['runId']}")
         return stored
 
-    async def _ended(self, run_id: str, verb: Verb) -> HeaderDocument:
-        """The header of a run that another one may continue.
-
-        Raises:
-            RefusedError: it is active, lives in another queue, or is being deleted.
-        """
-        header = (await self._read(run_id)).document
-        permits(verb, header)
-        if verb is Verb.RETRY and "parent" in header:
-            raise RefusedError(f"the run is a subflow of run {header['parent']['runId']}: retry that one")
-        queue = header.get("queue")
-        if queue and queue != self.queue_name:
-            raise RefusedError(f"the run belongs to queue {queue}, not to {self.queue_name}: name its queue")
-        if headers.expired(header, self.clock.now()):
-            raise RefusedError("the run is being deleted, its retention is over: start it anew")
-        return header
-
     async def _continue(self, source: HeaderDocument, how: Continuation) -> Stored:
         """Fix what the new run adopts in its header, and start it; a worker copies it then."""
         run_id = source["runId"]
         records = await self.records(run_id)
-        for node in how.nodes:
-            state = NodeState.NONE
-            ran = [record for record in records.values() if node in (record.key, record.node)]
-            for record in ran:
-                if record.status != "skipped" or state is NodeState.NONE:
-                    state = NodeState.of(record)
-            RERUNS[state].permits(node=node)
+        require_ran(records, how.nodes)
         document = await continued(self.facts, source, records, how, self.clock.now())
         large = None
         if "input" not in source:
@@ -380,45 +346,11 @@ class Client:
             f"the header of run {run_id} changed {MAX_REPLACE_TRIES} times meanwhile"
         )
 
-    async def _inside(self, run_id: str, node_key: str) -> tuple[str, str] | None:
-        """The child run that a key with a slash leads into, and the rest of the key; None if into none."""
-        places = [place for place, letter in enumerate(node_key) if letter == "/"]
-        heads = [node_key[:place] for place in places[:MAX_DEPTH]]
-        if not heads:
-            return None
-        loaded = await self.facts.load(run_id, nodes=heads)
-        for head in heads:
-            found = loaded.records.get(head)
-            if found is not None and (child_id := child_of(found.record)):
-                return child_id, node_key[len(head) + 1 :]
-        return None
-
-    async def _decide(self, run_id: str, waiting: StoredRecord, decision: Mapping[str, Any]) -> str:
-        """Commit a decision; the token of whoever reads after it."""
-        key, after = waiting.record.key, replace(waiting.record, decision=decision)
-        try:
-            return await self.facts.commit(run_id, Commit(replace=(waiting, after)))
-        except PreconditionFailedError:
-            pass  # somebody else decided, or an earlier call of this one that was not answered
-        for delay_s in (0.0, *STALE_DELAYS_S):
-            await self.clock.sleep(delay_s)
-            loaded = await self.facts.load(run_id, nodes=[key])
-            found = loaded.records.get(key)
-            if found is not None and found.etag != waiting.etag:
-                _same_decision(found.record, decision)
-                return loaded.session
-        raise RefusedError(f"node {key} was just changed; decide again", retryable=True)
-
 
 def _acceptable(run_id: str) -> str:
     if problem := run_id_problem(run_id):
         raise RefusedError(f"the run id {run_id[:80]!r} {problem}")
     return run_id
-
-
-def _same_decision(record: NodeRecord, decision: Mapping[str, Any]) -> None:
-    if record.decision != decision:
-        raise RefusedError(f"node {record.key} was already decided otherwise")
 
 
 def _json_of(serializer: Serializer, value: Any) -> Any:

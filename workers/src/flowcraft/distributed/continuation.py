@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from flowcraft.distributed.header import FORMAT
+from flowcraft.distributed.header import FORMAT, expired
 from flowcraft.distributed.times import iso, later, parse_time
+from flowcraft.distributed.verbs import RERUNS, NodeState, RefusedError, Verb, permits
 from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.marks import exit_name, is_mark, over_name, round_name
@@ -209,6 +210,36 @@ def owners(records: Iterable[NodeRecord]) -> dict[str, str]:
             if known is None or record.seq > known.seq:
                 newest[name] = record
     return {name: record.key for name, record in newest.items()}
+
+
+def require_continuable(verb: Verb, header: HeaderDocument, queue_name: str, now: datetime) -> None:
+    """Refuse to go on from a run that is active, lives in another queue, or is being deleted.
+
+    Raises:
+        RefusedError: with what to do.
+    """
+    permits(verb, header)
+    if verb is Verb.RETRY and "parent" in header:
+        raise RefusedError(f"the run is a subflow of run {header['parent']['runId']}: retry that one")
+    queue = header.get("queue")
+    if queue and queue != queue_name:
+        raise RefusedError(f"the run belongs to queue {queue}, not to {queue_name}: name its queue")
+    if expired(header, now):
+        raise RefusedError("the run is being deleted, its retention is over: start it anew")
+
+
+def require_ran(records: Mapping[str, NodeRecord], nodes: Iterable[str]) -> None:
+    """Refuse to run again from a node that has not run.
+
+    Raises:
+        RefusedError: it names the node.
+    """
+    for node in nodes:
+        state = NodeState.NONE
+        for record in records.values():
+            if node in (record.key, record.node) and (record.status != "skipped" or state is NodeState.NONE):
+                state = NodeState.of(record)
+        RERUNS[state].permits(node=node)
 
 
 def next_id(source: HeaderDocument) -> str:
