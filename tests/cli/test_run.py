@@ -50,6 +50,17 @@ def test_one_run_went_through_each_branch(shop: Command) -> None:
     }
 
 
+def test_only_a_target_and_what_lies_before_it_run(shop: Command) -> None:
+    ended = shop("run", "-f", "run.yaml", "--app", "shop.flows:app", "--target", "charge", "-o", "json")
+    assert ended.data["status"]["output"] == {"charge": {"paid": 42}}
+    assert ended.data["status"]["progress"] == "1/1"
+    assert ended.code == 0
+
+    unknown = shop("run", "-f", "run.yaml", "--app", "shop.flows:app", "--target", "nothing")
+    assert "blueprint order has no node 'nothing'; it has approve, charge, refund, ship" in unknown.err
+    assert unknown.code == 2
+
+
 def test_each_call_is_a_new_run_and_success_is_zero(shop: Command) -> None:
     for _ in range(2):
         ended = shop("run", "-f", "run.yaml", "--app", "shop.flows:app")

@@ -17,6 +17,7 @@ from flowcraft.distributed.verbs import RefusedError
 from flowcraft.distributed.worker import Worker
 from flowcraft.linter import require_valid
 from flowcraft.linting.decisions import unknown_decision
+from flowcraft.targets import towards
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_cli.backend import Backend
 from flowcraft_cli.blueprints import named
@@ -71,15 +72,19 @@ class LocalRun:
         )
 
 
-def prepare(manifests: Sequence[WorkflowRun], app: App, run_id: str | None) -> list[LocalRun]:
+def prepare(
+    manifests: Sequence[WorkflowRun], app: App, run_id: str | None, targets: Sequence[str] = ()
+) -> list[LocalRun]:
     """Check that everything asked for can run here, before anything is started.
 
     Args:
         manifests: The WorkflowRuns.
         app: What this process can run.
         run_id: The run's id, or the beginning of each run's id where there are several manifests.
+        targets: Node ids: only they and what lies before them run; all nodes where there are none.
 
     Raises:
+        AppError: a blueprint has no node of a target's name.
         UsageError: a blueprint is not known here, or is kept in a cluster, or a decision answers no node.
         BlueprintError: a blueprint given inline has mistakes.
     """
@@ -92,6 +97,8 @@ def prepare(manifests: Sequence[WorkflowRun], app: App, run_id: str | None) -> l
         for decision in manifest.spec.decisions:
             if told := unknown_decision(blueprint, decision.node_key):
                 raise UsageError(f"{manifest.metadata.name}: spec.decisions: {told}")
+        if targets:
+            blueprint = towards(blueprint, targets)
         runs.append(LocalRun(manifest, blueprint, own_id))
     return runs
 

@@ -28,9 +28,9 @@ from flowcraft.memory.result import Decision, RunResult, RunStatus
 from flowcraft.memory.run import MemoryRun
 from flowcraft.memory.subflows import Asked, Subflows, addressed
 from flowcraft.memory.surround import Surround
-from flowcraft.memory.targets import towards
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
+from flowcraft.targets import towards
 from flowcraft.telemetry import Telemetry
 
 DEFAULT_CONCURRENCY: Final = 16

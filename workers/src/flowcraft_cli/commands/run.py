@@ -14,6 +14,8 @@ from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import INTERRUPTED, OK, RUN_FAILED, note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowcraft_api.resources import WorkflowRun
     from flowcraft_cli.views import RunView
 
@@ -21,6 +23,7 @@ EXAMPLES = (
     "flowcraft run -f run.yaml --app shop.flows:app",
     "flowcraft run -f runs.yaml --app shop.flows:app -o json",
     "flowcraft run -f run.yaml --app shop.flows:app --run-id order-1001",
+    "flowcraft run -f run.yaml --app shop.flows:app --target charge",
 )
 
 
@@ -34,6 +37,15 @@ def run(  # noqa: PLR0917  each is an option
             metavar="ID",
             help="Makes the command idempotent: a run of this id is started once. With several manifests, "
             "each run's id is this, a hyphen and its name.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="NODE",
+            help="Run only this node and what lies before it; may be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -55,11 +67,16 @@ def run(  # noqa: PLR0917  each is an option
     from flowcraft_cli.manifests import read_runs
 
     settings = Settings.read(backend="embedded", app=app, db=db, queue=queue, concurrency=concurrency)
-    return asyncio.run(_run(settings, read_runs(file), run_id, output))
+    return asyncio.run(_run(settings, read_runs(file), output, run_id=run_id, targets=target or ()))
 
 
 async def _run(
-    settings: Settings, manifests: list[WorkflowRun], run_id: str | None, output: options.OutputFormat
+    settings: Settings,
+    manifests: list[WorkflowRun],
+    output: options.OutputFormat,
+    *,
+    run_id: str | None,
+    targets: Sequence[str],
 ) -> int:
     from flowcraft.distributed.worker import Worker
     from flowcraft_cli.backend import open_backend
@@ -71,7 +88,7 @@ async def _run(
 
     configure_logs(settings, quiet=True)
     app = load(settings)
-    prepared = prepare(manifests, app, run_id)
+    prepared = prepare(manifests, app, run_id, targets)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _interrupt, stop)
     async with open_backend(settings, create=True) as backend:
