@@ -192,7 +192,8 @@ def test_newsletter_has_every_kind_of_node_and_goes_through_all_of_them(example:
 def test_the_picture_of_the_newsletter_is_that_of_its_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     blueprint = loaded("newsletter", monkeypatch).blueprints["newsletter"]
     assert {node.uses for node in blueprint.nodes} >= BUILT_IN_USES
-    assert f"```mermaid\n{mermaid(blueprint)}```" in (EXAMPLES / "newsletter" / "README.md").read_text()
+    for page in (EXAMPLES / "newsletter" / "README.md", CLONE / "docs" / "authoring.md"):
+        assert f"```mermaid\n{mermaid(blueprint)}```" in page.read_text()
 
 
 def test_migration_runs_the_blueprint_that_the_original_writes(example: Any, tmp_path: Path) -> None:

@@ -298,6 +298,13 @@ def test_a_function_that_says_nothing_takes_the_context_alone(code: Callable[...
         App("shop").node("n")(code)
 
 
+def test_parameters_are_given_by_name() -> None:
+    async def charge(order: Order, /, ctx: NodeContext) -> None: ...
+
+    with pytest.raises(AppError, match="parameter order is given by name; remove the `/` behind it"):
+        App("shop").node("n")(charge)
+
+
 @pytest.mark.parametrize("way", ["set", "delete"])
 @pytest.mark.parametrize("blocking", [True, False])
 async def test_a_write_that_nobody_awaited_fails_the_node(way: str, blocking: bool) -> None:

@@ -122,6 +122,9 @@ def _full(
     typed = known.get(given.name) if given is not None else None
     if given is None and context is not None:
         typed = _context_input(known.get(context.name))
+    for each in asked:
+        if each.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise AppError(f"node {name!r}: parameter {each.name} is given by name; remove the `/` behind it")
     for each in others:
         annotation = known.get(each.name)
         if isinstance(annotation, Unresolved):
