@@ -26,6 +26,7 @@ class _Author:
         self.decisions: dict[str, str | None] = {}
         self.nodes: list[dict[str, Any]] = []
         self.edges: list[dict[str, Any]] = []
+        self.kills = False
         self.vague = False
         """What was gathered last is not always the same."""
         self.stuck = False
@@ -49,7 +50,9 @@ class _Author:
         )
         acts = self._acts()
         name = f"children of {', '.join(f'{key} ({len(keys)})' for key, keys in self.families.items())}"
-        return Story(name, blueprint, self.told, self.decisions, acts, families=self.families)
+        return Story(
+            name, blueprint, self.told, self.decisions, acts, kills=self.kills, families=self.families
+        )
 
     def _acts(self) -> tuple[Act, ...]:
         acts = []
@@ -104,7 +107,10 @@ class _Author:
 
     def _item(self, place: int) -> dict[str, Any]:
         fails = self.rng.choices([0, 1, FOREVER], [12, 3, 0.5])[0]
-        return {"n": place, "takes_s": self._takes_s(), "fails": fails}
+        item = {"n": place, "takes_s": self._takes_s(), "fails": fails}
+        if self.rng.random() < 0.01:
+            item["kills"] = self.kills = True
+        return item
 
     def _results(
         self, keys: Sequence[str], items: Sequence[dict[str, Any]], on_error: str
@@ -112,7 +118,7 @@ class _Author:
         results: list[Any] = []
         broken = False
         for key, item in zip(keys, items, strict=True):
-            if item["fails"] < FOREVER:
+            if item["fails"] < FOREVER and not item.get("kills"):
                 results.append(f"{key}-{digest(item)}")
                 self._tell(key, results[-1])
             elif on_error == "fail":

@@ -35,3 +35,11 @@ def test_one_fault_at_any_call_is_survived_without_reconciliation() -> None:
         plans = list(single_faults(simulate(seed, Plan(), story).calls))
         chosen = random.Random(f"children {seed}").sample(plans, 4)  # noqa: S311
         _all_well([simulate(seed, plan, story) for plan in chosen])
+
+
+def test_an_item_that_ends_its_workers_fails_by_itself() -> None:
+    """Not its owner, which the message named while the item was worked on in place."""
+    for seed in (835, 891, 980):
+        story = draw_children(seed)
+        assert story.kills
+        _all_well([simulate(seed, plan, story) for plan in (Plan(), storm(seed))])

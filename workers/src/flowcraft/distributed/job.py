@@ -420,7 +420,7 @@ class Job:
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)
         try:
-            turned = await turn.give_up(key, ErrorDetail("PoisonMessage", reason))
+            turned = await turn.give_up(key, ErrorDetail("PoisonMessage", reason), woken=message.woken)
         except StaleReadError as error:  # nothing says that the node is to run: the message is to blame
             await self._custody.poison(f"{reason}; {error}")
             await self._custody.discharge(parked=True, moved=-1)

@@ -9,6 +9,7 @@ from typing import Any
 from flowcraft.distributed.execution import Execution
 from flowcraft.distributed.gathering import Gatherer, NoCodeError
 from flowcraft.distributed.kinds import BEGUN_BY, WOKEN, Act
+from flowcraft.distributed.kinds.children import signalled_again
 from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.recording import Recorder, Turned
 from flowcraft.distributed.runs import Run, Runs
@@ -72,8 +73,11 @@ class Turn:
             self._require_code(act.definition.uses)
         return await (self._begin(act) if own is None else self._go_on(act, own.record))
 
-    async def give_up(self, key: str, error: ErrorDetail) -> Turned:
+    async def give_up(self, key: str, error: ErrorDetail, *, woken: bool) -> Turned:
         """Record a node key as failed without executing it; an existing resolved record is adopted.
+
+        So is that of an owner whose children are not done (it is not ``woken``): it may be one of them whose
+        code ended the workers, while the message still named the owner.
 
         Raises:
             StaleReadError: no facts say that it is to run.
@@ -82,6 +86,8 @@ class Turn:
         own = await self._gatherer.own(key)
         if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
+        if own is not None and own.record.kind == "children" and not woken:
+            return await signalled_again(self, own.record)
         if own is None:
             await self._gatherer.require_ready(key)
         return await self.fail(self._act(key, Facts({}, {}, None), own), error, 0)

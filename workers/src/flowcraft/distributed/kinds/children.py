@@ -20,6 +20,16 @@ CHUNK: Final = 500
 """Children whose outputs are read at once."""
 
 
+async def signalled_again(turn: Acting, record: NodeRecord) -> Turned:
+    """What an owner signals whose first message is there again: whatever of its children may be missing."""
+    turn.run.owners.learn(record, turn.session)
+    children = Owned.of(record).children
+    keys = list(children.keys())
+    records = dict(await turn.services.facts.resolved(turn.run.run_id, keys, turn.session))
+    found = derive({**records, record.key: record})
+    return Turned(record, children.recover(records, found.ready), adopted=True)
+
+
 class _Awaited:
     """Waits for its children; then it completes with the result that it had before them."""
 
@@ -27,15 +37,9 @@ class _Awaited:
         raise AssertionError(f"{act.key} awaits children by its record alone")
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
-        owned = Owned.of(record)
         if not act.proven:  # an earlier delivery of its first message died while it signalled them
-            turn.run.owners.learn(record, turn.session)
-            keys = list(owned.children.keys())
-            records = dict(await turn.services.facts.resolved(turn.run.run_id, keys, turn.session))
-            found = derive({**records, record.key: record})
-            if not found.woken:
-                return Turned(record, owned.children.recover(records, found.ready), adopted=True)
-        return await turn.complete(act, owned.result, attempts=record.attempt)
+            return await signalled_again(turn, record)
+        return await turn.complete(act, Owned.of(record).result, attempts=record.attempt)
 
 
 class _Scatter(_Awaited):
