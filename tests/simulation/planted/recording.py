@@ -11,6 +11,7 @@ from tests.simulation.planted.wanted import (
     CRASHES,
     any_joins,
     dead_end,
+    decided,
     fickle,
     joins,
     long_retry,
@@ -22,7 +23,10 @@ from flowcraft.distributed import ending
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.execution import Execution
 from flowcraft.distributed.gathering import Gatherer
+from flowcraft.distributed.job import Job
+from flowcraft.distributed.message import Message
 from flowcraft.distributed.recording import Recorder, Turned
+from flowcraft.distributed.runs import Run
 from flowcraft.distributed.signalling import Routed, Router
 from flowcraft.distributed.turn import Turn
 from flowcraft.engine import plan as plans
@@ -244,12 +248,7 @@ def _context_afterwards(patches: Patches) -> None:
     "own result counts",
     instead="who finds the node recorded by somebody else goes on with its own result",
     rule="a second create conflicts and the loser adopts the winner's record",
-    where=Where(
-        "single",
-        ("claim lost", "visibility runs out", "coordination forgets"),
-        "nodes that give another output each time",
-        fickle,
-    ),
+    where=Where("storm", told="nodes that give another output each time", story=fickle),
 )
 def _own_result_counts(patches: Patches) -> None:
     async def lost(self: Recorder, wanted: NodeRecord, _replaces: StoredRecord | None) -> Turned:
@@ -275,6 +274,8 @@ def _records_are_overwritten(patches: Patches) -> None:
             except ConflictError:
                 record = commit.create[0]
                 loaded = await self._services.facts.load(self._run.run_id, nodes=[record.key])
+                if record.key not in loaded.records:
+                    raise
                 over = replace(commit, create=(), replace=(loaded.records[record.key], record))
                 session = await original(self, over)
             return session
@@ -286,20 +287,28 @@ def _records_are_overwritten(patches: Patches) -> None:
 
 @bug(
     "alarms prove nothing",
-    instead="who gets an alarm and does not see its awaiting record begins the node anew",
+    instead="who gets an alarm and does not see its awaiting record begins the node anew (no tokens besides)",
     rule="an alarm proves its awaiting record: not seeing it is a stale read",
     marked=True,
-    where=Where("lag", told="a long retry", story=long_retry),
+    where=Where("lag", told="decisions", story=decided),
 )
 def _alarms_prove_nothing(patches: Patches) -> None:
-    def around(original: Any) -> Any:
+    def around_take(original: Any) -> Any:
         async def take(self: Turn, key: str, *, look: bool, proven: bool) -> Turned | None:
             turned: Turned | None = await original(self, key, look=look or proven, proven=False)
             return turned
 
         return take
 
-    patches.wrap(Turn, "take", around)
+    def around_new_turn(original: Any) -> Any:
+        def new_turn(self: Job, run: Run, message: Message) -> Turn:
+            turn: Turn = original(self, run, replace(message, session=""))
+            return turn
+
+        return new_turn
+
+    patches.wrap(Turn, "take", around_take)
+    patches.wrap(Job, "_new_turn", around_new_turn)
 
 
 @bug(
