@@ -7,6 +7,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from pydantic import BaseModel
@@ -74,6 +75,14 @@ def test_what_is_not_json_is_told_with_its_place(value: Any, told: str) -> None:
         with pytest.raises(NotJsonError) as refused:
             read(value)
         assert told in str(refused.value)
+
+
+def test_a_whole_number_is_an_integer_as_from_a_store_of_doubles() -> None:
+    plain = plain_json(
+        {"price": 3.0, "list": [2.0, 2.5, (-1.0,)], "text": "3.0", "large": 1.5e300, "zero": -0.0}
+    )
+    assert orjson.dumps(plain) == b'{"price":3,"list":[2,2.5,[-1]],"text":"3.0","large":1.5e+300,"zero":0}'
+    assert isinstance(plain_json(3.0), int)
 
 
 def test_the_deepest_json_allowed_passes() -> None:

@@ -18,7 +18,7 @@ import orjson
 from flowcraft.definition_reader import MAX_EDGES, MAX_NODES, DefinitionReader, kind_of
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition, without_none
 from flowcraft.errors import BlueprintError
-from flowcraft.json_values import MAX_INTEGER, NotJsonError, check_json
+from flowcraft.json_values import NotJsonError, check_json, with_integers
 from flowcraft.sources import SourceDocument, SourceError, read_file
 
 __all__ = [
@@ -76,7 +76,7 @@ class Blueprint:
         if not self._hash:
             canonical = orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)
             if b".0" in canonical:
-                canonical = orjson.dumps(_with_integers(self.to_dict()), option=orjson.OPT_SORT_KEYS)
+                canonical = orjson.dumps(with_integers(self.to_dict()), option=orjson.OPT_SORT_KEYS)
             object.__setattr__(self, "_hash", hashlib.sha256(canonical).hexdigest())
         return self._hash
 
@@ -172,11 +172,3 @@ class Blueprint:
 def _one(documents: Sequence[SourceDocument]) -> Mapping[str, Any]:
     found = f"{len(documents)} documents" if documents else "nothing"
     raise BlueprintError(f"the file holds {found}; a blueprint is an object with id, nodes and edges")
-
-
-def _with_integers(value: Any) -> Any:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) <= MAX_INTEGER else value
-    if isinstance(value, Mapping):
-        return {key: _with_integers(item) for key, item in value.items()}
-    return [_with_integers(item) for item in value] if isinstance(value, list | tuple) else value

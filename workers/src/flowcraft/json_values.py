@@ -30,12 +30,26 @@ class NotJsonError(ValueError):
 def plain_json(value: Any) -> Any:
     """The value as a reader of the stored JSON would get it: independent of the caller's objects.
 
+    Whole numbers become integers, because a store of doubles gives 3 where 3.0 was written: an expression
+    that tells them apart must not find one here and the other there.
+
     Raises:
         NotJsonError: it is not JSON, or nests deeper than ``MAX_DEPTH``.
     """
     if value is None or value is True or value is False:
         return value
-    return orjson.loads(encode_json(value))
+    encoded = encode_json(value)
+    plain = orjson.loads(encoded)
+    return with_integers(plain) if b".0" in encoded else plain
+
+
+def with_integers(value: Any) -> Any:
+    """JSON with whole numbers as integers, up to those that a double can tell apart."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= MAX_INTEGER else value
+    if isinstance(value, Mapping):
+        return {key: with_integers(item) for key, item in value.items()}
+    return [with_integers(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def encode_json(value: Any) -> bytes:

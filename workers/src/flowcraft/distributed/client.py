@@ -27,7 +27,7 @@ from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
-from flowcraft.json_values import NotJsonError
+from flowcraft.json_values import NotJsonError, with_integers
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
@@ -268,9 +268,12 @@ class Client:
     def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
         _acceptable(request.run_id)
         try:
-            size = len(orjson.dumps(request.input))
+            encoded = orjson.dumps(request.input)
         except TypeError as error:
             raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
+        if b".0" in encoded:
+            request = replace(request, input=with_integers(request.input))
+        size = len(encoded)
         if size > MAX_INPUT_BYTES:
             raise PayloadTooLargeError(
                 f"the input has {size} bytes of JSON, over {MAX_INPUT_BYTES}: keep large data in storage "
