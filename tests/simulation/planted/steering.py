@@ -74,18 +74,20 @@ def _decided_before_it_waits(patches: Patches) -> None:
     rule="`decide` replaces the awaiting record with If-Match; a decided one is refused",
 )
 def _decisions_are_overwritten(patches: Patches) -> None:
-    async def decide(self: Client, run_id: str, waiting: Any, decision: Any) -> str:
+    async def record(ports: Any, run_id: str, waiting: Any, decision: Any) -> str:
         while True:
             try:
-                return await self.facts.commit(
-                    run_id, Commit(replace=(waiting, replace(waiting.record, decision=decision)))
+                return str(
+                    await ports.facts.commit(
+                        run_id, Commit(replace=(waiting, replace(waiting.record, decision=decision)))
+                    )
                 )
             except PreconditionFailedError:
-                found = (await self.facts.load(run_id, nodes=[waiting.record.key])).records
+                found = (await ports.facts.load(run_id, nodes=[waiting.record.key])).records
                 waiting = found[waiting.record.key]
 
-    patches.put(Client, "_decide", decide)
-    patches.put(clients, "_same_decision", lambda *_: None)
+    patches.put(clients, "record_decision", record)
+    patches.put(clients, "require_same", lambda *_: None)
 
 
 @bug(
