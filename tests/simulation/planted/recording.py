@@ -371,17 +371,3 @@ def _end_is_forced(patches: Patches) -> None:
         return stored
 
     patches.put(ending, "_publish", publish)
-
-
-@bug(
-    "input unseen is none",
-    instead="a run whose input is not visible yet runs without one",
-    rule="a fact that the signal proves to exist but is not visible is a stale read",
-    where=Where("lag"),
-)
-def _input_unseen_is_none(patches: Patches) -> None:
-    def accept(self: Gatherer) -> None:
-        if not self._run.known_input:
-            self._run.input, self._run.known_input = {}, True
-
-    patches.put(Gatherer, "_accept_input", accept)

@@ -9,6 +9,7 @@ from typing import Any
 from tests.simulation.planted.patches import Patches, Where, bug
 from tests.simulation.planted.wanted import (
     acting,
+    dead_join,
     decided,
     late,
     paused_and_over,
@@ -20,6 +21,7 @@ from flowcraft.distributed import client as clients
 from flowcraft.distributed import header as headers
 from flowcraft.distributed import reconciliation, repair
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.gathering import Gatherer
 from flowcraft.distributed.opening import Opener
 from flowcraft.distributed.pinning import Plans
 from flowcraft.engine.children import resolve_all
@@ -204,7 +206,7 @@ async def _no_repair(*_: Any, **__: Any) -> Any:
     instead="reconciliation signals what is ready and does not write what is skipped",
     rule="reconciliation writes the missing skip records too, transitively",
     marked=True,
-    where=Where("storm"),
+    where=Where("storm", told="a join that is skipped", story=dead_join),
 )
 def _skips_are_not_repaired(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -220,10 +222,10 @@ def _skips_are_not_repaired(patches: Patches) -> None:
 
 @bug(
     "reconciliation takes all branches",
-    instead="reconciliation takes every edge of a completed node for taken",
+    instead="reconciliation takes every edge of a completed node for taken, and workers believe it",
     rule="reconciliation evaluates no condition and runs no branch whose edge is not taken",
     marked=True,
-    where=Where("storm"),
+    where=Where("single", ("message lost",)),
 )
 def _all_branches(patches: Patches) -> None:
     def resolved(plan: Any, records: Any) -> Resolution:
@@ -234,6 +236,7 @@ def _all_branches(patches: Patches) -> None:
         return resolve_all(plan, opened)
 
     patches.put(repair, "resolve_all", resolved)
+    patches.put(Gatherer, "_ready", lambda _self, _key, _facts: True)
 
 
 @bug(

@@ -85,5 +85,15 @@ def dead_end(story: Story) -> bool:
     return states == {"skipped"} and len(plan.end_sources) > 1
 
 
+def dead_join(story: Story) -> bool:
+    """A node that several edges enter is skipped, and a node before it ran."""
+    plan = Plan.of(story.blueprint)
+    for key, node in plan.nodes.items():
+        before = {story.told[plan.edges[position].source].state for position in node.incoming}
+        if len(node.incoming) > 1 and story.told[key].state == "skipped" and "ran" in before:
+            return True
+    return False
+
+
 def _params(node: Any) -> dict[str, Any]:
     return dict(node.params)
