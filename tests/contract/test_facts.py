@@ -10,7 +10,7 @@ import pytest
 from tests.contract.backends import BackendUnderTest
 
 from flowcraft import large_values
-from flowcraft.ports import Commit, ContextWrite, FactStore, StoredRecord
+from flowcraft.ports import Commit, ContextWrite, FactStore, HeaderQuery, StoredRecord
 from flowcraft.ports.errors import (
     ConflictError,
     PayloadTooLargeError,
@@ -412,6 +412,30 @@ async def test_every_record_comes_in_pages_without_outputs(facts: FactStore, run
     found = [stored.record async for page in facts.records(run_id) for stored in page]
     assert sorted(record.key for record in found) == sorted(keys)
     assert {record.output for record in found} == {None}
+
+
+async def test_records_tell_what_they_wait_for_before_and_after(facts: FactStore, run_id: str) -> None:
+    child = {"runId": f"{run_id}.sub-1"}
+    await facts.commit(
+        run_id, Commit(create=[NodeRecord("sub", "sub", "awaiting", kind="run", waits_for=child)])
+    )
+    stored = (await facts.load(run_id, nodes=["sub"])).records["sub"]
+    await facts.commit(run_id, Commit(replace=(stored, completed("sub", waits_for=child))))
+
+    listed = [found.record async for page in facts.records(run_id) for found in page]
+    assert [(record.key, record.status, record.waits_for) for record in listed] == [
+        ("sub", "completed", child)
+    ]
+    assert (stored.record.kind, stored.record.waits_for) == ("run", child)
+
+
+async def test_listings_tell_of_parent_and_children(facts: FactStore, run_id: str) -> None:
+    parent = {"runId": "above", "nodeKey": "sub", "queue": "q", "depth": 1}
+    await facts.create_header(header(run_id, parent=parent, subflows=True))
+
+    query = HeaderQuery(run_ids=[run_id])
+    (found,) = [stored.document async for page in facts.headers(query) for stored in page]
+    assert (found["parent"], found["subflows"]) == (parent, True)
 
 
 async def test_a_run_without_records_has_no_pages_to_show(facts: FactStore, run_id: str) -> None:

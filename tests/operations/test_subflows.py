@@ -376,3 +376,44 @@ async def test_many_children_at_once_each_end_once(place: Place) -> None:
 
     assert ended["status"] == "completed"
     assert code.taken.count("c1") == 12
+
+
+async def test_a_subflow_in_a_loop_is_a_new_run_in_each_round_and_loops_in_it_give_their_last(
+    place: Place,
+) -> None:
+    code = Code()
+    controller = {"uses": "loop-controller", "params": {"condition": "size(rounds) < 3"}}
+    turning = {"params": {"appends": {"rounds": "once"}}}
+    edges = [
+        {"source": "b", "target": "sub"},
+        {"source": "sub", "target": "ctl"},
+        {"source": "ctl", "target": "b", "action": "continue"},
+        {"source": "ctl", "target": "z", "action": "break"},
+        {"source": "a", "target": "b"},
+    ]
+    sub = subflow("child", outputs={"got": "c1"})
+    drawn: dict[str, dict[str, Any]] = {
+        "a": {},
+        "b": turning,
+        "sub": sub,
+        "ctl": controller,
+        "z": {"inputs": {"got": "got"}},
+    }
+    nodes = [{"id": name, "uses": "step", **more} for name, more in drawn.items()]
+    parent = Blueprint.from_dict({"id": "parent", "nodes": nodes, "edges": edges})
+    within: dict[str, dict[str, Any]] = {"c0": {}, "c1": turning, "ctl": controller, "c2": {}}
+    inner = [{"id": name, "uses": "step", **more} for name, more in within.items()]
+    ways = [
+        {"source": "c0", "target": "c1"},
+        {"source": "c1", "target": "ctl"},
+        {"source": "ctl", "target": "c1", "action": "continue"},
+        {"source": "ctl", "target": "c2", "action": "break"},
+    ]
+    child = Blueprint.from_dict({"id": "child", "nodes": inner, "edges": ways})
+    await place.worker(code, parent, child)
+
+    ended = await place.ended(await place.client.start_workflow("parent", {"rounds": []}))
+
+    assert ended["status"] == "completed", ended.get("message")
+    assert code.inputs["z"] == {"got": "c1#3!"}
+    assert [key for key in code.taken if key.startswith("c1")] == ["c1#1", "c1#2", "c1#3"] * 3

@@ -71,7 +71,21 @@ class Turn:
         act = self._act(key, facts, own, proven=proven)
         if self._gatherer.owned is not None:
             self._require_code(act.definition.uses)
-        return await (self._begin(act) if own is None else self._go_on(act, own.record))
+        if own is None:
+            return await self._begin(act)
+        turned = await self._go_on(act, own.record)
+        if proven and turned and turned.adopted and not turned.record.resolved:
+            self._require_seen(act, own.record, turned.record)
+        return turned
+
+    def _require_seen(self, act: Act, seen: NodeRecord, stored: NodeRecord) -> None:
+        """The signal may be for a wait that is newer than what was seen; then it must not be lost.
+
+        Raises:
+            StaleReadError: it may be.
+        """
+        if (seen.attempt, seen.waits_for, seen.kind) != (stored.attempt, stored.waits_for, stored.kind):
+            raise StaleReadError(f"node {act.key} waits for something newer than was seen")
 
     async def give_up(self, key: str, error: ErrorDetail, *, woken: bool) -> Turned:
         """Record a node key as failed without executing it; an existing resolved record is adopted.

@@ -9,11 +9,13 @@ from typing import Any
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.inputs import Facts, given_value
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import Subflow, mapped_output, mapped_outputs, node_named, why_ended
 from flowcraft.errors import AppError
 from flowcraft.failures import ErrorDetail
 from flowcraft.memory.result import Decision, RunResult
+from flowcraft.records import NodeRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,14 @@ def output_of(result: RunResult) -> Any:
 def writes_of(subflow: Subflow, result: RunResult) -> dict[str, Any]:
     """The context keys that a completed child run writes for its parent."""
     given = result.input if isinstance(result.input, Mapping) else {}
+    latest: dict[str, NodeRecord] = {}
+    for key, record in result.records.items():
+        if record.status == "completed" and NodeKey.parse(key).child is None:
+            known = latest.setdefault(record.node, record)
+            if NodeKey.parse(known.key).rounds < NodeKey.parse(key).rounds:
+                latest[record.node] = record
     names = map(node_named, subflow.outputs.values())
-    records = {name: result.records[name] for name in names if name in result.records}
+    records = {name: latest[name] for name in names if name in latest}
     return mapped_outputs(subflow, records, {**given, **result.context})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -23,6 +23,7 @@ from flowcraft.distributed.families import (
 )
 from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.kinds.contract import Act, Acting, WaitingKind
+from flowcraft.distributed.looping import look_up
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
@@ -31,6 +32,8 @@ from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import later
 from flowcraft.engine.inputs import given_value
+from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import (
     Subflow,
     UnableError,
@@ -45,7 +48,7 @@ from flowcraft.executor import backoff_s
 from flowcraft.failures import ErrorDetail
 from flowcraft.implementation import retry_policy
 from flowcraft.node import NodeResult
-from flowcraft.ports import Stored
+from flowcraft.ports import Loaded, Stored
 from flowcraft.ports.errors import ConflictError, PayloadTooLargeError, StaleReadError
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
@@ -62,11 +65,8 @@ class _Subflow:
         except UnableError as error:
             return await turn.fail(act, error.detail)
         turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
-        if turned.record.resolved:
-            return turned
-        if turned.adopted and act.proven:
-            raise StaleReadError(f"node {act.key} waits for a newer run than was seen: that may have ended")
-        await self._start(turn, child)
+        if not turned.record.resolved:
+            await self._start(turn, child)
         return turned
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
@@ -192,7 +192,7 @@ class _Subflow:
         plan = await turn.plans.of(turn.services.facts, header)
         output = mapped_output(await run_output(turn.services, header, plan), terminal_nodes(plan))
         subflow = Subflow.of(act.definition)
-        writes = await self._written(turn, subflow, child) if subflow.outputs else {}
+        writes = await self._written(turn, subflow, child, plan) if subflow.outputs else {}
         return await turn.complete(act, NodeResult(output), writes, record.attempt)
 
     async def _failed(
@@ -208,17 +208,40 @@ class _Subflow:
         wake_at = later(turn.services.clock.now(), delay_s)
         return await turn.wait(act, "retry", wake_at, attempt=record.attempt, error=error.to_dict())
 
-    async def _written(self, turn: Acting, subflow: Subflow, child: Stored) -> dict[str, Any]:
+    async def _written(self, turn: Acting, subflow: Subflow, child: Stored, plan: Plan) -> dict[str, Any]:
+        """What ``outputs`` names in the child."""
         names = sorted(set(subflow.outputs.values()))
-        loaded = await turn.services.facts.load(
-            child.document["runId"],
-            nodes=[node_named(name) for name in names],
-            context=names,
-            with_input=True,
-        )
+        named = [name for name in map(node_named, names) if name in plan.nodes]
+        looped = [name for name in named if plan.nodes[name].scope]
+        loaded = await self._proven(turn, child, plan, [*named, *terminal_nodes(plan)], names)
+        records = {key: one.record for key, one in loaded.records.items()}
+        if looped:  # the last time that they ran
+            facts, run_id = turn.services.facts, child.document["runId"]
+            latest, _ = await look_up(facts, run_id, plan, looped, reader=NodeKey(""), session=loaded.session)
+            records.update(latest)
         given = child.document.get("input", loaded.input)
         known = {**(given if isinstance(given, Mapping) else {}), **loaded.context}
-        return mapped_outputs(subflow, {key: one.record for key, one in loaded.records.items()}, known)
+        return mapped_outputs(subflow, records, known)
+
+    async def _proven(
+        self, turn: Acting, child: Stored, plan: Plan, nodes: Sequence[str], names: Sequence[str]
+    ) -> Loaded:
+        """Records and context of an ended child, read so that nothing of it is missing.
+
+        In a completed run every node has a record, and who sees those of its last nodes sees all before them.
+
+        Raises:
+            StaleReadError: they are not visible yet.
+        """
+        run_id = child.document["runId"]
+        expected = list(dict.fromkeys(name for name in nodes if not plan.nodes[name].scope))
+        for delay_s in (*STALE_DELAYS_S, None):
+            loaded = await turn.services.facts.load(run_id, nodes=expected, context=names, with_input=True)
+            if all(key in loaded.records and loaded.records[key].record.resolved for key in expected):
+                return loaded
+            if delay_s is not None:
+                await turn.services.clock.sleep(delay_s)
+        raise StaleReadError(f"what run {run_id} wrote is not visible yet")
 
 
 def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Mapping[str, Any] | None]:
