@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from tests.azure.cuttable import Cuttable
 from tests.chaos.audit import Audit, Findings, oracle
 from tests.chaos.drive import Drive, drawn, through
-from tests.chaos.fleet import ENVIRONMENT, QUEUE, WORKERS, Fleet
+from tests.chaos.fleet import ENVIRONMENT, QUEUE, WORKERS, Fleet, fresh
 from tests.chaos.programs import LOG_VARIABLE
 from tests.chaos.servers import Servers
 from tests.chaos.storm import Lines, ServerStorm
@@ -39,9 +39,8 @@ async def chaos(
         servers = Servers()
         stack.callback(servers.stop)
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
+        log = fresh(folder)
         lines, environment = await _lines(stack, servers, rng, counts)
-        log = folder / "executions.jsonl"
         settings = AzureSettings.from_environment(servers.connections.environment, QUEUE)
         await provision(settings)
         clear = await stack.enter_async_context(open_azure(settings))

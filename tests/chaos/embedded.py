@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tests.chaos.audit import Audit, Findings, oracle
 from tests.chaos.drive import Drive, drawn, through
-from tests.chaos.fleet import ENVIRONMENT, QUEUE, WORKERS, Fleet
+from tests.chaos.fleet import ENVIRONMENT, QUEUE, WORKERS, Fleet, fresh
 from tests.chaos.programs import LOG_VARIABLE
 from tests.chaos.storm import Storm
 
@@ -101,8 +101,7 @@ async def chaos(
     counts: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
-        file, log = folder / "data" / "runs.db", folder / "executions.jsonl"
+        log, file = fresh(folder), folder / "data" / "runs.db"
         view = View(file)
         client = await view.open()
         settings = {"FLOWCRAFT_BACKEND": "embedded", "FLOWCRAFT_DB": str(file), LOG_VARIABLE: str(log)}

@@ -28,6 +28,14 @@ ENVIRONMENT: Final = {
 }
 
 
+def fresh(folder: Path) -> Path:
+    """A folder for logs, with no executions of an earlier time in it; where executions are told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = folder / "executions.jsonl"
+    told.unlink(missing_ok=True)
+    return told
+
+
 class Fleet:
     """A number of ``flowcraft worker`` processes, each with a log of its own.
 
