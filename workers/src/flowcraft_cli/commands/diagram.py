@@ -64,7 +64,7 @@ def diagram(  # noqa: PLR0917  each is an option
 
     settings = Settings.read(backend=backend, app=app, db=db, queue=queue)
     if (subject is None) == (run is None):
-        raise UsageError("give a blueprint's file, or a run")
+        raise UsageError("give a blueprint, or a run")
     blueprint = None if subject is None else _blueprint(settings, subject, version)
     if graph:
         if blueprint is None:
@@ -73,7 +73,10 @@ def diagram(  # noqa: PLR0917  each is an option
     elif blueprint is not None:
         put(mermaid(blueprint).rstrip("\n"))
     else:
-        put(asyncio.run(_of_run(settings, run or subject or "")))
+        try:
+            put(asyncio.run(_of_run(settings, run or subject or "")))
+        except UsageError as error:
+            raise UsageError(f"{error}{_blueprints_there_are(settings, subject)}") from None
     return OK
 
 
@@ -91,6 +94,16 @@ def _blueprint(settings: Settings, wanted: str, version: str | None) -> Blueprin
         return None
     *_, place = in_app(app, wanted, version)
     return place.blueprint
+
+
+def _blueprints_there_are(settings: Settings, wanted: str | None) -> str:
+    """The end of a message about a name that is no run's and, with an application, no blueprint's."""
+    from flowcraft.app import load_app
+
+    if not settings.app or wanted is None:
+        return ""
+    app = load_app(settings.app)
+    return f"; app {app.name} has no blueprint {wanted}; it has {', '.join(sorted(app.blueprints)) or 'none'}"
 
 
 def _in_file(file: Path) -> Blueprint:
