@@ -6,7 +6,7 @@ import random
 
 import pytest
 from tests.simulation.batch_stories import draw_children
-from tests.simulation.faults import Plan, storm
+from tests.simulation.faults import At, Plan, storm
 from tests.simulation.simulation import Result, simulate, single_faults
 
 
@@ -43,3 +43,16 @@ def test_an_item_that_ends_its_workers_fails_by_itself() -> None:
         story = draw_children(seed)
         assert story.kills
         _all_well([simulate(seed, plan, story) for plan in (Plan(), storm(seed))])
+
+
+@pytest.mark.parametrize(
+    ("seed", "plan"),
+    [
+        pytest.param(
+            1308, Plan(single=(At(42, "crash before"),)), id="whoever was told that all are done died of it"
+        ),
+        pytest.param(1339, Plan(single=(At(86, "crash after"),)), id="the same among nodes that make nodes"),
+    ],
+)
+def test_what_was_once_wrong(seed: int, plan: Plan) -> None:
+    _all_well([simulate(seed, plan, draw_children(seed))])

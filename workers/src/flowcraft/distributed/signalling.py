@@ -63,6 +63,7 @@ class Router:
     async def route(self, wave: Wave) -> Routed:
         """Make all arrivals that follow from a wave whose records are committed, dead paths included."""
         routed = Routed(ready=list(wave.ready), skipped=len(wave.skipped), ended=wave.ended)
+        routed.woken = [key for key in wave.ready if key == self._key]  # an owner that need wait no longer
         pending: Sequence[JoinStates] = wave.joins
         while pending:
             if len(pending) == 1:

@@ -10,6 +10,7 @@ from flowcraft.distributed.recording import Turned
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import Children, derive, gathered
 from flowcraft.engine.making import Owned, gathered_ids, scatter_result, scattered
+from flowcraft.engine.resolution import Wave
 from flowcraft.errors import BlueprintError, InputError
 from flowcraft.failures import ErrorDetail
 from flowcraft.node import NodeResult
@@ -27,6 +28,8 @@ async def signalled_again(turn: Acting, record: NodeRecord) -> Turned:
     keys = list(children.keys())
     records = dict(await turn.services.facts.resolved(turn.run.run_id, keys, turn.session))
     found = derive({**records, record.key: record})
+    if found.woken:  # whoever was told so may have died before it woke the owner
+        return Turned(record, Wave((record.key,), (), (), ended=False), adopted=True)
     return Turned(record, children.recover(records, found.ready), adopted=True)
 
 
