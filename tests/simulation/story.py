@@ -411,5 +411,13 @@ def _ordered(ids: dict[str, None], pairs: list[Any]) -> list[str]:
 
 
 def digest(value: Any) -> str:
-    """A few letters that tell one JSON value from another."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:6]
+    """A few letters that tell one JSON value from another; 3.0 and 3 are the same."""
+    return hashlib.sha256(orjson.dumps(_whole(value), option=orjson.OPT_SORT_KEYS)).hexdigest()[:6]
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
