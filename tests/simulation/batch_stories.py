@@ -73,7 +73,7 @@ class _Author:
         self.told[key] = Told("unreached") if self.stuck else Told(state, output)
 
     def _takes_s(self) -> float:
-        return self.rng.choices([0.0, 0.1, 1.0, 20.0], [6, 3, 3, 0.3])[0]
+        return self.rng.choices([0, 0.1, 1, 20], [6, 3, 3, 0.3])[0]  # as JSON has them again
 
     def _plain(self, node_id: str, before: str, value: Any) -> None:
         stuck, self.stuck = self.stuck, self.stuck and bool(before)
