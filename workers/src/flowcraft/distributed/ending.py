@@ -165,7 +165,8 @@ async def _publish(ports: Ports, stored: Stored, status: str, **facts: Any) -> S
     """Write the end, and do what follows from it; gives the end that is there if somebody was faster."""
     while True:
         document = headers.ended(stored.document, status, ports.clock.now(), **facts)
-        if document is None:
+        if document is None:  # by somebody else, or by this call of an earlier delivery that was cut short
+            await conclude(ports, stored.document)
             return stored
         try:
             stored = await ports.facts.replace_header(stored, document)

@@ -85,6 +85,10 @@ class Acting(Protocol):
         """Record the result, the context written (``MISSING`` deletes) and the edges taken."""
         ...
 
+    async def give_up(self, key: str, error: ErrorDetail, *, woken: bool) -> Turned:
+        """Record the failure of a node key whose record is another one by now."""
+        ...
+
     async def fail(self, act: Act, error: ErrorDetail, attempts: int = 1) -> Turned:
         """Record the failure."""
         ...

@@ -61,12 +61,18 @@ class _Subflow:
         attempt = 1 + (act.own.record.attempt if act.own else 0)
         child_id = child_run_id(turn.run.run_id, act.key, attempt)
         try:
-            child = await self._created(turn, act, child_id)
+            subflow, _ = self._asked(turn, act)
+            _given(subflow, turn, act)
         except UnableError as error:
             return await turn.fail(act, error.detail)
         turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
-        if not turned.record.resolved:
-            await self._start(turn, child)
+        if turned.record.resolved or child_of(turned.record) != child_id:
+            return turned
+        try:
+            child = await self._created(turn, act, child_id)
+        except UnableError as error:
+            return await turn.give_up(act.key, error.detail, woken=False)
+        await self._start(turn, child)
         return turned
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
