@@ -26,12 +26,13 @@ class Quarantine:
         self._opened = opened
         self._others = 0
         self._left = asyncio.Event()
-        self._suspect: object | None = None
+        self._occupied = False
+        self._shut = False
 
     @property
     def closed(self) -> bool:
         """A suspected delivery is in work or waits to be: nothing else is to be received."""
-        return self._suspect is not None
+        return self._shut
 
     @asynccontextmanager
     async def admitted(self, *, suspected: bool) -> AsyncIterator[bool]:
@@ -39,7 +40,7 @@ class Quarantine:
         if not suspected:
             with self._beside():
                 yield True
-        elif self._suspect is not None:
+        elif self._occupied:  # also when it has been alone for long, and others are let in
             yield False
         else:
             async with self._alone():
@@ -47,7 +48,7 @@ class Quarantine:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        self._suspect = suspect = object()
+        self._occupied = self._shut = True
         timer: asyncio.TimerHandle | None = None
         try:
             with suppress(TimeoutError):
@@ -55,13 +56,14 @@ class Quarantine:
                     while self._others:
                         self._left.clear()
                         await self._left.wait()
-            timer = asyncio.get_running_loop().call_later(ALONE_S, self._open, suspect)
+            timer = asyncio.get_running_loop().call_later(ALONE_S, self._open)
             with self._beside():
                 yield
         finally:
             if timer is not None:
                 timer.cancel()
-            self._open(suspect)
+            self._occupied = False
+            self._open()
 
     @contextmanager
     def _beside(self) -> Iterator[None]:
@@ -72,7 +74,7 @@ class Quarantine:
             self._others -= 1
             self._left.set()
 
-    def _open(self, suspect: object) -> None:
-        if self._suspect is suspect:
-            self._suspect = None
+    def _open(self) -> None:
+        if self._shut:
+            self._shut = False
             self._opened()
