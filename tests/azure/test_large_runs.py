@@ -14,8 +14,9 @@ from flowcraft.distributed.client import Client
 from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
-from flowcraft_azure import AzureBackend, AzureSettings
-from flowcraft_azure.connections import blob_client
+from flowcraft.ports.errors import BackendRefusedError
+from flowcraft_azure import AzureBackend, AzureSettings, CosmosDbContext
+from flowcraft_azure.connections import blob_client, cosmos_client
 
 pytestmark = pytest.mark.emulators
 
@@ -80,5 +81,12 @@ async def test_a_run_of_large_values_completes_and_its_values_go_with_it(
     header = await client.header(run_id)
     assert header["output"] == {"count": {"pages": PAGES, "bytes": PAGES * 1001, "scan": PAGES}}
     assert len(await blobs(settings, run_id)) == 4  # the input, what it was copied to in context, two outputs
+    async with cosmos_client(settings) as cosmos, blob_client(settings) as container:
+        names: dict[str, Any] = {"client": cosmos, "cosmos_database_name": settings.cosmos_database}
+        context = CosmosDbContext(run_id, **names, value_container_client=container)
+        assert await context.get("scan") == [PAGE] * PAGES
+        assert (await context.to_json())["pages"] == [PAGE] * PAGES
+        with pytest.raises(BackendRefusedError, match="value_container_client"):
+            await CosmosDbContext(run_id, **names).get("scan")
     await client.facts.purge(run_id)
     assert await blobs(settings, run_id) == []

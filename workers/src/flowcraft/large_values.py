@@ -66,9 +66,8 @@ class LargeValueFacts(FactStore):
 
     async def read_snapshot(self, run_id: str, reference: str) -> Mapping[str, Any]:
         """See ``FactStore.read_snapshot``."""
-        snapshot: Mapping[str, Any] = await self._in(
-            run_id, await self._facts.read_snapshot(run_id, reference)
-        )
+        kept = await self._facts.read_snapshot(run_id, reference)
+        snapshot: Mapping[str, Any] = await whole_value(self._values, run_id, kept)
         return snapshot
 
     async def resolved(
@@ -111,13 +110,13 @@ class LargeValueFacts(FactStore):
         )
         places = [value for stored in loaded.records.values() for value in _values(stored.record)]
         places += [*loaded.context.values(), loaded.input]
-        wanted = {value[REFERENCE] for value in places if _is_reference(value)}
+        wanted = {value[REFERENCE] for value in places if is_reference(value)}
         if not wanted:
             return loaded
         whole = await self._fetched(run_id, sorted(wanted))
 
         def filled(value: Any) -> Any:
-            return whole[value[REFERENCE]] if _is_reference(value) else value
+            return whole[value[REFERENCE]] if is_reference(value) else value
 
         def whole_record(stored: StoredRecord) -> StoredRecord:
             values = [filled(value) for value in _values(stored.record)]
@@ -194,11 +193,6 @@ class LargeValueFacts(FactStore):
         await self._values.put(run_id, name, data)
         return {REFERENCE: name, "bytes": len(data)}
 
-    async def _in(self, run_id: str, value: Any) -> Any:
-        if not _is_reference(value):
-            return value
-        return orjson.loads(await self._values.get(run_id, value[REFERENCE]))
-
     async def _fetched(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
         for start in range(0, len(names), READS_AT_A_TIME):
@@ -208,7 +202,13 @@ class LargeValueFacts(FactStore):
         return found
 
 
-def _is_reference(value: Any) -> bool:
+async def whole_value(values: ValueStore, run_id: str, value: Any) -> Any:
+    """A value as it is kept in a fact, whole."""
+    return orjson.loads(await values.get(run_id, value[REFERENCE])) if is_reference(value) else value
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value in a fact stands for a large one."""
     return isinstance(value, Mapping) and REFERENCE in value
 
 
@@ -218,7 +218,7 @@ def _size(value: Any, limit: int) -> int:
         return 8
     if isinstance(value, str):
         return len(value) if len(value) * 4 < limit else len(value.encode())
-    if _is_reference(value):
+    if is_reference(value):
         return limit + 1
     try:
         return len(orjson.dumps(value))

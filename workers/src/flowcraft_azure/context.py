@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from azure.cosmos.aio import CosmosClient
+from azure.storage.blob.aio import ContainerClient
 
 from flowcraft.engine.marks import is_mark
-from flowcraft.large_values import MARK
+from flowcraft.large_values import MARK, is_reference, whole_value
 from flowcraft.ports import Commit, ContextWrite
+from flowcraft.ports.errors import BackendRefusedError
 from flowcraft_azure.containers import Container, CosmosAccount
 from flowcraft_azure.documents import context_items, input_of, item_id, merged_context, newest_seq
 from flowcraft_azure.settings import DEFAULT_CONTEXT_CONTAINER, DEFAULT_STATUS_CONTAINER
+from flowcraft_azure.values import BlobValueStore
 
 _ALL: Final = "SELECT * FROM c WHERE c.type IN ('k', 'p') OR c.id = c.runId"
 
@@ -29,6 +32,7 @@ class CosmosDbContext:
         cosmos_database_name: Name of the database.
         context_container_name: Name of the container of context keys.
         status_container_name: Name of the container of run headers, which hold small inputs.
+        value_container_client: Of the blob container of values over 128 KiB; needed for runs that have such.
     """
 
     type: Literal["async"] = "async"
@@ -41,19 +45,25 @@ class CosmosDbContext:
         cosmos_database_name: str,
         context_container_name: str = DEFAULT_CONTEXT_CONTAINER,
         status_container_name: str = DEFAULT_STATUS_CONTAINER,
+        value_container_client: ContainerClient | None = None,
     ) -> None:
         account = CosmosAccount(client)
         self.run_id = run_id
         self._contexts = Container(account, cosmos_database_name, context_container_name)
         self._statuses = Container(account, cosmos_database_name, status_container_name)
+        self._values = BlobValueStore(value_container_client) if value_container_client else None
 
     async def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key; ``default`` where there is none."""
-        return (await self.to_json()).get(key, default)
+        """The value of a key; ``default`` where there is none.
+
+        Raises:
+            BackendRefusedError: it is a large value, and no container of these was given.
+        """
+        return await self._whole(key, (await self._all()).get(key, default))
 
     async def has(self, key: str) -> bool:
         """Whether the key exists, null included."""
-        return key in await self.to_json()
+        return key in await self._all()
 
     async def set(self, key: str, value: Any) -> None:
         """Write a key.
@@ -68,7 +78,14 @@ class CosmosDbContext:
         await self._write(ContextWrite(key, deleted=True))
 
     async def to_json(self) -> dict[str, Any]:
-        """All keys and values that nodes and callers wrote, and the input; nothing of the engine's own."""
+        """All keys and values that nodes and callers wrote, and the input; nothing of the engine's own.
+
+        Raises:
+            BackendRefusedError: there is a large value, and no container of these was given.
+        """
+        return {key: await self._whole(key, value) for key, value in (await self._all()).items()}
+
+    async def _all(self) -> dict[str, Any]:
         items = [
             item async for page in self._contexts.query(_ALL, partition=self.run_id) for item in page.items
         ]
@@ -79,9 +96,20 @@ class CosmosDbContext:
         first = await self._input([item for item in items if item["id"] == self.run_id])
         return {name: value for name, value in first.items() if name not in names} | kept
 
+    async def _whole(self, key: str, value: Any) -> Any:
+        if not is_reference(value):
+            return value
+        if self._values is None:
+            raise BackendRefusedError(
+                f"context key {key} of run {self.run_id} is a large value, which lies in Blob Storage: "
+                "give its container with value_container_client"
+            )
+        return await whole_value(self._values, self.run_id, value)
+
     async def _input(self, items: list[Any]) -> dict[str, Any]:
         if items:
-            return input_of(items[0])
+            given: dict[str, Any] = await self._whole("input", input_of(items[0]))
+            return given
         header, _ = await self._statuses.read(self.run_id, self.run_id)
         value = header.get("input") if header else None
         return dict(value) if isinstance(value, dict) else {}
