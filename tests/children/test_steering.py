@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.children.runs import place
+import pytest
+from tests.children.runs import SETTINGS, place
 from tests.children.test_batch import Run, app
 
 from flowcraft import App, FlowRuntime, NodeContext, NodeResult
@@ -138,3 +140,39 @@ async def test_items_and_results_may_be_more_than_json(run: Run) -> None:
     ended = await run(made, "typed", {})
     assert (ended.status, ended.output) == ("completed", {"check": True})
     assert sorted(types) == ["Decimal", "datetime"]
+
+
+async def test_a_node_that_cancels_its_own_task_fails_and_is_not_repeated_for_ever() -> None:
+    flow_app, executed = App("app"), []
+
+    @flow_app.node("work")
+    async def work(ctx: NodeContext) -> None:
+        executed.append(ctx.attempt)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    flow_app.flow("flow", version="1").node("work")
+    async with place(flow_app, settings=replace(SETTINGS, max_deliveries=1)) as here:
+        ended = await here.run("flow", {})
+    assert ended.status == "failed"
+    assert len(executed) <= 2
+
+
+@pytest.mark.parametrize("where", ["action", "key"])
+async def test_text_that_is_no_unicode_fails_the_node_at_once_wherever_it_stands(
+    where: str, run: Run
+) -> None:
+    flow_app = App("app")
+
+    @flow_app.node("work")
+    async def work(ctx: NodeContext) -> NodeResult:
+        if where == "key":
+            await ctx.context.set("\ud800", 1)
+        return NodeResult(output=1, action="\ud800")
+
+    flow_app.flow("flow", version="1").node("work")
+    ended = await run(flow_app, "flow", {})
+    assert ended.status == "failed"
+    assert "not Unicode" in ended.errors[0]["message"]

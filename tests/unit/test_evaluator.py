@@ -295,3 +295,29 @@ def test_json_passes_through_unchanged(value: Any) -> None:
     assert EVALUATOR.transform("input", {"input": value}) == value
     assert EVALUATOR.transform("[input][0]", {"input": value}) == value
     assert EVALUATOR.condition("input == same", {"input": value, "same": value})
+
+
+@pytest.mark.parametrize(
+    ("expression", "scope"),
+    [
+        ('size(items.map(i, {"all": items})) > 0', {"items": list(range(1400))}),
+        ("size(items.map(i, items.map(j, items))) > 0", {"items": list(range(120))}),
+        ("items.all(i, size([other, other]) == 2)", {"items": [1] * 33_000, "other": [1] * 33_000}),
+        ("items.all(i, other == third)", dict.fromkeys(("items", "other", "third"), [1] * 33_000)),
+        (f"size([{','.join(['text + text'] * 100)}]) > 0", {"text": "a" * 6_000_000}),
+    ],
+)
+def test_what_copies_or_compares_large_values_again_and_again_is_refused(
+    expression: str, scope: dict[str, Any]
+) -> None:
+    started = time.process_time()
+    with pytest.raises(EvaluationError, match="do it in a node"):
+        ExpressionEvaluator().condition(expression, scope)
+    assert time.process_time() - started < 1.0
+
+
+def test_a_macro_may_read_small_values_beside_a_long_list() -> None:
+    scope = {"items": [{"price": n} for n in range(690)], "rate": 2, "least": 600}
+    assert ExpressionEvaluator().transform("size(items.map(i, i.price * rate))", scope) == 690
+    scope["items"] = [{"price": n} for n in range(30_000)]
+    assert ExpressionEvaluator().condition('items.exists(i, i.price > least && {"a": rate}.a == 2)', scope)

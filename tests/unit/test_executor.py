@@ -205,6 +205,14 @@ async def test_sys_exit_fails_the_node_and_not_the_worker() -> None:
     assert (outcome.attempts, outcome.error.message) == (1, "the node called sys.exit(3)")
 
 
+async def test_a_panic_of_an_extension_module_fails_the_node_and_not_the_worker() -> None:
+    class PanicException(BaseException):
+        pass
+
+    outcome = failed(await run(failing(9, lambda: PanicException("index out of bounds")), RetryPolicy(2)))
+    assert (outcome.attempts, outcome.error.message) == (2, "index out of bounds")
+
+
 async def test_a_cancellation_that_the_code_lets_escape_is_a_failure() -> None:
     outcome = failed(await run(failing(9, asyncio.CancelledError), RetryPolicy(2)))
     assert (outcome.attempts, outcome.error.type) == (2, "CancelledError")

@@ -19,7 +19,7 @@ from flowcraft.dependencies import dependencies_of
 from flowcraft.engine.making import read_dynamic_nodes
 from flowcraft.errors import FatalError, InputError, OutputError
 from flowcraft.implementation import NodeImplementation
-from flowcraft.json_values import NotJsonError
+from flowcraft.json_values import NotJsonError, is_unicode
 from flowcraft.node import BaseNode, NodeContext, NodeFunction, NodeResult
 from flowcraft.signature import Signature
 
@@ -210,6 +210,8 @@ def result_of(value: Any, output_type: TypeAdapter[Any] | None, context: NodeCon
         output, action = value.output, value.action or None
         if action is not None and not isinstance(action, str):
             raise OutputError(f"a result's action is a string or None, not {action!r}")
+        if action is not None and not is_unicode(action):
+            raise OutputError("a result's action has half of a surrogate pair, which is not Unicode")
         made = read_dynamic_nodes(value.dynamic_nodes) if value.dynamic_nodes else ()
     else:
         output, action, made = value, None, ()

@@ -12,7 +12,7 @@ A path that does not exist is null, in CEL as in a bare path; ``has(a.b)`` asks 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -31,6 +31,11 @@ MAX_GROWTH: Final = 64
 MAX_VALUES: Final = 100_000
 MAX_STEPS: Final = 2_000_000
 """What a macro's body may be evaluated how often, list copies counted; about half a second."""
+MAX_BUILT: Final = 1_000_000
+"""Values that may go into what an expression makes, each as often as it is written."""
+_COPIES_A_STEP: Final = 4
+"""Values that are copied in the time of a step, measured; of those that are only compared, 100."""
+_LOOKS_A_STEP: Final = 100
 
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _PATH: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*(?:\.[A-Za-z0-9_$]+)*")
@@ -104,6 +109,24 @@ class Expression:
                 f"it would walk more than {limit} values, the bound for such an expression; do it in a node",
                 self.source,
             )
+        reading = self.reading
+        if reading.builds and self._count(seen, reading.paths, MAX_BUILT) > MAX_BUILT:
+            raise EvaluationError(
+                f"it would make something of more than {MAX_BUILT} values, the bound; do it in a node",
+                self.source,
+            )
+        if reading.copied or reading.looked_at:
+            rounds = (self._count(seen, reading.walked, limit) + reading.written) * reading.growth
+            copies = self._count(seen, reading.copied, MAX_STEPS) // _COPIES_A_STEP
+            looks = self._count(seen, reading.looked_at, MAX_STEPS * 100) // _LOOKS_A_STEP
+            if rounds**reading.degree * (copies + looks) > MAX_STEPS:
+                raise EvaluationError(
+                    "it would walk large values again for each item of a list; do it in a node", self.source
+                )
+
+    def _count(self, seen: Mapping[str, Any], paths: Sequence[Path], limit: int) -> int:
+        """Values that these paths read, at any depth; counting stops above ``limit``."""
+        return count_values((_read(seen, path) for path in paths), limit)
 
     def _position(self, error: Exception) -> int | None:
         unknown = _UNDEFINED.search(str(error))
@@ -201,6 +224,13 @@ def _property(scope: Any, path: Path) -> Any:
             value = len(value)
         else:
             return None
+    return value
+
+
+def _read(seen: Mapping[str, Any], path: Path) -> Any:
+    value: Any = seen
+    for segment in path:
+        value = value.get(segment) if isinstance(value, Mapping) else None
     return value
 
 

@@ -200,7 +200,9 @@ async def _try(
         if being_cancelled() and not cancelled.is_set():
             raise
         tried = _Failure(error, final=False)  # else the code let a cancellation of its own escape
-    except (Exception, SystemExit) as error:
+    except (GeneratorExit, KeyboardInterrupt):
+        raise  # the program's end, not the code's
+    except BaseException as error:  # panics of extension modules are no ``Exception``
         tried = _failure(error)
     if isinstance(tried, _Failure):
         context.context.drop_unawaited()

@@ -132,10 +132,17 @@ def _check_scalar(item: Any, place: str) -> None:
             ) from None
 
 
-def _check_text(text: str, place: str) -> None:
+def is_unicode(text: str) -> bool:
+    """Whether the text can be stored: it has no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_text(text: str, place: str) -> None:
+    if not is_unicode(text):
         raise NotJsonError(
             f"{_shown(place)} has text with half of a surrogate pair, which is not Unicode"
         ) from None

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 from flowcraft.definitions import NodeDefinition
 from flowcraft.errors import NonRetryableError
-from flowcraft.json_values import NotJsonError, detached
+from flowcraft.json_values import NotJsonError, detached, is_unicode
 from flowcraft.loggers import bound
 from flowcraft.serializer import JSON, Serializer
 from flowcraft.values import value_class
@@ -330,6 +330,8 @@ NodeCode = NodeFunction | type[BaseNode]
 def _check_key(key: str) -> None:
     if not isinstance(key, str) or not key:
         raise ValueError(f"a context key is a string that is not empty, not {key!r}")
+    if not is_unicode(key):
+        raise ValueError(f"the context key {key[:40]!r} has half of a surrogate pair, which is not Unicode")
     if len(key) * 4 > MAX_KEY_BYTES and len(key.encode()) > MAX_KEY_BYTES:
         raise ValueError(f"the context key {key[:40]!r}… is longer than {MAX_KEY_BYTES} bytes")
     if key.startswith(_RESERVED) or key in {"_outputs", "_inputs"}:

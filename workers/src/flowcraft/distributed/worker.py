@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from flowcraft.cancellation import uncancel
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.job import Job
 from flowcraft.distributed.narration import narrated
@@ -196,7 +197,13 @@ class Worker:
                 async with self._quarantine.admitted(suspected=job.suspected) as admitted:
                     await (job.run() if admitted else job.give_back(self._jittered(self._away_s())))
         except asyncio.CancelledError:
-            await self._release(job)
+            if self._stopping.is_set():
+                await self._release(job)
+                return
+            # Nobody else ends a job: the node's code cancelled the task that it runs in.
+            uncancel()
+            self._services.log.warning("job cancelled by its own node", run_id=job.run_id)
+            await self._release(job, delay_s=self._jittered(2.0), counts=True)
         except PortError as error:
             self._services.log.warning("job ended by the backend", run_id=job.run_id, error=str(error))
         except Exception:

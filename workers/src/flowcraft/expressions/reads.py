@@ -51,6 +51,11 @@ class Reading:
         searches: A step inside a macro walks values itself: ``in``, ``contains``, joining with ``+``.
         nesting: Macros within each other.
         growth: How many times a ``map`` over a ``map`` may repeat what it was given.
+        walked: What is not only said again in each step of a macro, each path once.
+        copied: Paths that each step of a macro copies into something new, each as often as it is written.
+        looked_at: Other paths that each step of a macro may walk, to compare them for example.
+        written: Items of lists that stand in the expression.
+        builds: It makes something new of what it reads: a list, an object, a text joined with ``+``.
     """
 
     paths: tuple[Path, ...]
@@ -60,6 +65,11 @@ class Reading:
     searches: bool
     nesting: int
     growth: int
+    walked: tuple[Path, ...] = ()
+    copied: tuple[Path, ...] = ()
+    looked_at: tuple[Path, ...] = ()
+    written: int = 0
+    builds: bool = False
 
     def max_values(self, max_steps: int, max_values: int) -> int:
         """How many values it may read so that it takes at most so many steps; a search is a hundredth."""
@@ -74,6 +84,9 @@ class _Found:
     paths: list[Path] = field(default_factory=list)
     tested: list[Path] = field(default_factory=list)
     positions: dict[str, int] = field(default_factory=dict)
+    walked: dict[Path, None] = field(default_factory=dict)
+    copied: list[Path] = field(default_factory=list)
+    looked_at: list[Path] = field(default_factory=list)
 
 
 def read(words: tuple[Token, ...]) -> Reading:
@@ -98,6 +111,13 @@ def read(words: tuple[Token, ...]) -> Reading:
         inside_has = any(start < place < end for start, end in has_ranges)
         (found.tested if inside_has else found.paths).append(path)
         found.positions.setdefault(word.text, word.position)
+        around = [macro for macro in macros if macro.start < place < macro.end]
+        if not around or _is_walked(words, place):
+            found.walked[path] = None
+        elif any(macro.name == "map" or _builds(words, macro.start + 1, macro.end) for macro in around):
+            found.copied.append(path)
+        else:
+            found.looked_at.append(path)
     growth = 1
     for macro in macros:
         growth *= max(1, macro.mentions) if macro.name == "map" else 1
@@ -109,7 +129,46 @@ def read(words: tuple[Token, ...]) -> Reading:
         searches=any(_searches(words, place) for macro in macros for place in range(macro.start, macro.end)),
         nesting=max((sum(o.start < m.start < o.end for o in macros) + 1 for m in macros), default=0),
         growth=growth,
+        walked=tuple(found.walked),
+        copied=tuple(found.copied),
+        looked_at=tuple(found.looked_at),
+        written=sum(word.is_sign(",") for word in words),
+        builds=_builds(words, 0, len(words)),
     )
+
+
+def _builds(words: tuple[Token, ...], start: int, end: int) -> bool:
+    """Whether a list, an object or a joined text is made between two places."""
+    return any(
+        words[place].is_sign("+")
+        or words[place].is_sign("{")
+        or (words[place].is_sign("[") and not _is_index(words, place))
+        for place in range(start, end)
+    )
+
+
+def _is_index(words: tuple[Token, ...], place: int) -> bool:
+    before = words[place - 1] if place else None
+    return before is not None and (
+        before.kind == "text"
+        or (before.kind == "name" and before.text != "in")
+        or before.text in {")", "]", "}"}
+    )
+
+
+def _is_walked(words: tuple[Token, ...], place: int) -> bool:
+    """Whether the path from here is what a macro walks, as in ``items.exists(…)``."""
+    place += 1
+    while place < len(words) and (words[place].is_sign(".") or words[place].is_sign("[")):
+        if words[place].is_sign("["):
+            if place + 2 >= len(words) or not words[place + 2].is_sign("]"):
+                return False
+            place += 3
+        elif _is_call(words, place + 1):
+            return words[place + 1].text in _MACROS
+        else:
+            place += 2
+    return False
 
 
 def _closing(words: tuple[Token, ...]) -> dict[int, int]:
