@@ -90,7 +90,7 @@ lint: setup ## style, types, layers, generated files
 
 .PHONY: test
 test: lint $(STAND_INS) $(ORIGINAL) ## lint, and every test that needs no cluster
-	@$(BIN)/pytest -m "not cluster"
+	@$(BIN)/pytest -m "not cluster" -n 2 --dist loadfile
 
 N ?= 10000
 SEED ?= 1000000

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.cli.command import FOREIGN, SHOP, Command, changed
 
 from flowcraft.embedded import open_embedded
@@ -24,7 +26,11 @@ def in_the_shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
         monkeypatch.delenv(name)
     monkeypatch.setenv("FLOWCRAFT_DB", str(tmp_path / "runs.db"))
     asyncio.run(make_file(tmp_path / "runs.db"))
+    handlers, level = logging.root.handlers[:], logging.root.level
     yield
+    structlog.reset_defaults()  # else later tests log to a stream that was closed after this one
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
     for name in [name for name in sys.modules if name.split(".")[0] == "shop"]:
         del sys.modules[name]
 

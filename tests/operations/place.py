@@ -26,6 +26,7 @@ from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
 from flowcraft.runtime import BlueprintCatalog, RuntimeOptions
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_azure import AzureSettings, open_azure, provision
+from flowcraft_azure.settings import COSMOS_DATABASE
 
 LIMIT_S = 30.0
 
@@ -190,7 +191,8 @@ async def embedded() -> AsyncIterator[Place]:
 @asynccontextmanager
 async def azure(stand_ins: StandIns, name: str) -> AsyncIterator[Place]:
     """On Queue Storage, Cosmos DB and Redis, or their stand-ins."""
-    environment = {**os.environ, **stand_ins.environment}
+    # A database of its own: reconcilers look at runs without a queue, whoever wrote them.
+    environment = {**os.environ, **stand_ins.environment, COSMOS_DATABASE: name}
     settings = AzureSettings.from_environment(environment, name)
     await provision(settings)
     async with AsyncExitStack() as stack:

@@ -34,6 +34,18 @@ async def test_cancel_reaches_a_running_node_in_under_two_seconds(place: Place) 
     assert await place.client.records(run_id) == {}, "its result is not wanted any more"
 
 
+async def test_progress_is_exact_when_a_run_was_cancelled(place: Place) -> None:
+    code = Code()
+    code.held["b"] = asyncio.Event()
+    await place.worker(code, flow("a>b b>c"))
+    run_id = await place.client.start_workflow("flow", {})
+    await code.reached["b"].wait()
+
+    await place.client.cancel(run_id)
+
+    assert (await place.client.header(run_id))["progress"] == {"done": 1, "total": 3}
+
+
 async def test_cancel_reaches_nodes_on_every_worker(place: Place) -> None:
     codes = [Code(), Code()]
     blueprint = flow("a>c b>c")

@@ -48,8 +48,9 @@ async def test_only_what_has_ended_and_is_over_its_time_is_deleted(place: Place)
     over = await finished(place, 0.0)
     kept = [await finished(place, 3600.0), await finished(place, None)]
     code.held["b"] = asyncio.Event()
+    code.reached["b"].clear()
     kept.append(await place.client.start_workflow("flow", LARGE, ttl_after_finished_s=0.0))
-    await place.status(kept[-1], "running")
+    await code.reached["b"].wait()
     before = [await left(place, run_id) for run_id in kept]
 
     stats = await place.reconciler.run()

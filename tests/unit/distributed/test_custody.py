@@ -131,3 +131,17 @@ async def test_a_discharged_delivery_leaves_its_node_keys_done(desk: Desk) -> No
     await custody.delete()
     await custody.discharge(parked=False, moved=-1)
     assert await desk.claim("a") is Claim.DONE
+
+
+async def test_a_renewal_tells_what_was_resolved_so_far_and_the_end_does_not_tell_it_again(
+    desk: Desk,
+) -> None:
+    await desk.services.queue.send(Message("r", node_key="a").to_body())
+    custody = await desk.take()
+    assert await custody.claim("a") is Claim.CLAIMED
+    custody.ledger.resolved += 1
+    custody.move_on("a", "b", "")
+    await custody.renew()
+    assert await desk.services.coordination.progress(["r"]) == {"r": 1}
+    await custody.discharge(parked=True, moved=0)
+    assert await desk.services.coordination.progress(["r"]) == {"r": 1}

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -133,7 +134,9 @@ class Client:
 
     async def cancel(self, run_id: str) -> HeaderDocument:
         """End an active run as cancelled; running nodes are told."""
-        document = await self._change(run_id, headers.cancelled)
+        records = await self.records(run_id)
+        resolved = sum(record.resolved for record in records.values())
+        document = await self._change(run_id, partial(headers.cancelled, resolved=resolved))
         await conclude(self, document)
         return document
 

@@ -148,7 +148,7 @@ class Custody:
     async def renew(self) -> None:
         """Extend the message and the claims; keys that the rewritten message has left are done."""
         timeout_s = self._services.settings.visibility_timeout_s
-        left = Ledger(passed=list(self.ledger.passed))
+        left = Ledger(passed=list(self.ledger.passed), resolved=self.ledger.resolved)
         try:
             async with self._receipt:
                 if not self.lost:
@@ -157,6 +157,7 @@ class Custody:
             self.lost = True
         if left.passed and not self.lost:
             del self.ledger.passed[: len(left.passed)]
+            self.ledger.resolved -= left.resolved
             await self._tell(left, parked=True, moved=0)
         if self.ledger.claims:
             await self._services.coordination.renew(self.run_id, self.ledger.claims, self.token, timeout_s)

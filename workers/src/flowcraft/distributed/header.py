@@ -182,13 +182,17 @@ def ended(
     return cast("HeaderDocument", document)
 
 
-def cancelled(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
-    """The header of a run that somebody cancels; None if it is cancelled already.
+def cancelled(header: HeaderDocument, now: datetime, resolved: int = 0) -> HeaderDocument | None:
+    """The header of a run that somebody cancels, with so many node keys resolved; None if it is so already.
 
     Raises:
         RefusedError: it has completed or failed.
     """
-    return ended(header, "cancelled", now, reason="Cancelled") if permits(Verb.CANCEL, header) else None
+    if not permits(Verb.CANCEL, header):
+        return None
+    total = header.get("progress", {}).get("total", 0)
+    progress = (resolved, max(total, resolved)) if total else None
+    return ended(header, "cancelled", now, reason="Cancelled", progress=progress)
 
 
 def suspended(header: HeaderDocument, now: datetime) -> HeaderDocument | None:

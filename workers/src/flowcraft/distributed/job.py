@@ -36,6 +36,8 @@ from flowcraft.ports.errors import (
 )
 from flowcraft.records import NodeRecord
 
+HELD_FIRST_S = 0.25
+"""How soon a message looks again whose claim is held elsewhere; twice as late each time."""
 REFUSED_DELAY_S = 30.0
 GONE_AFTER = timedelta(hours=1)
 """A message so old, whose run nobody can see, outlived it: an alarm, or one that waited for a resume."""
@@ -216,7 +218,10 @@ class Job:
         if claim is Claim.DONE:
             await self._finish()
         else:
-            await self.give_back(self._jittered(self._services.settings.visibility_timeout_s / 6))
+            # Mostly whoever parked the node key is about to release it; else its node runs, maybe for long.
+            longest_s = self._services.settings.visibility_timeout_s / 6
+            doubled_s = HELD_FIRST_S * 2.0 ** min(self._custody.delivery.delivery_count - 1, 10)
+            await self.give_back(self._jittered(min(longest_s, doubled_s)))
         return False
 
     # ---- after a turn ----

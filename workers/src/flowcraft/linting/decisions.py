@@ -32,6 +32,21 @@ def unknown_decision(blueprint: Blueprint, node_key: str) -> str | None:
     return f"blueprint {blueprint.id} has no node {node_id!r}{hint or told}"
 
 
+def untaken(blueprint: Blueprint, node_key: str, action: str | None) -> str | None:
+    """What to tell whoever decides with an action that no edge asks for; None where an edge may be taken."""
+    if _in_subflow(blueprint, node_key):
+        return None
+    node_id = NodeKey.parse(node_key).node
+    asked = [edge.action for edge in blueprint.edges if edge.source == node_id]
+    if not asked or None in asked or action in asked:
+        return None
+    given = "without an action" if action is None else f"with action {action!r}"
+    known = ", ".join(sorted({name for name in asked if name is not None}))
+    return (
+        f"{given}, no edge of {node_id} is taken: what follows is skipped (edges ask for {known})"
+    )
+
+
 def _in_subflow(blueprint: Blueprint, node_key: str) -> bool:
     heads = [node_key[:place] for place, letter in enumerate(node_key) if letter == "/"]
     subflows = {node.id for node in blueprint.nodes if node.uses == "subflow"}

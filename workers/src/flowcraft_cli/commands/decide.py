@@ -54,7 +54,7 @@ async def _decide(
     settings: Settings, place: tuple[str, str], answer: tuple[str | None, Any], form: options.OutputFormat
 ) -> int:
     from flowcraft.distributed.verbs import RefusedError
-    from flowcraft.linting.decisions import unknown_decision
+    from flowcraft.linting.decisions import unknown_decision, untaken
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.finding import find_run
     from flowcraft_cli.pinned import pinned_blueprint
@@ -72,6 +72,10 @@ async def _decide(
             if blueprint is not None and (told := unknown_decision(blueprint, node_key)):
                 raise UsageError(told) from None
             raise
+        else:
+            blueprint = await pinned_blueprint(backend, header)
+            if blueprint is not None and (told := untaken(blueprint, node_key, action)):
+                note(told)
         view = RunView.of(await client.header(header["id"]), backend.clock.now())
     print_runs([view], form, single=True)
     if settings.chosen_backend == "embedded" and not view.phase.is_final:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -54,6 +55,7 @@ async def _get(settings: Settings, wanted: list[str], output: options.OutputForm
         else:
             said = []
             headers = await list_runs(client, active=active)
+        headers = await with_counts(client, headers)
         now = backend.clock.now()
     tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
     if not headers and tabular:
@@ -74,6 +76,25 @@ async def _progress(backend: Backend, header: HeaderDocument) -> list[str]:
     found = await reported(backend.coordination, header["id"])
     name = header.get("name") or header["id"]
     return [f"{name}: {key} is at {done:g}/{total:g}" for key, (done, total) in sorted(found.items())]
+
+
+async def with_counts(client: Client, headers: Sequence[HeaderDocument]) -> list[HeaderDocument]:
+    """The headers with what was counted since: none is written for progress alone."""
+    from flowcraft.ports.errors import BackendUnavailableError
+
+    running = [header["id"] for header in headers if header.get("status") == "running"]
+    try:
+        counts = await client.coordination.progress(running) if running else {}
+    except BackendUnavailableError:
+        counts = {}
+    return [_counted(header, counts.get(header["id"], 0)) for header in headers]
+
+
+def _counted(header: HeaderDocument, done: int) -> HeaderDocument:
+    before = header.get("progress")
+    if before is None or done <= before["done"]:
+        return header
+    return {**header, "progress": {"done": done, "total": max(before["total"], done)}}
 
 
 async def with_input(client: Client, header: HeaderDocument) -> HeaderDocument:
