@@ -218,3 +218,21 @@ async def test_an_app_brings_its_middleware_along() -> None:
     flow = app.flow("p").node("a").to_blueprint()
     await FlowRuntime(registry=app.registry, extensions=app.options.extensions).run(flow)
     assert "x in" in calls
+
+
+class PanicException(BaseException):
+    """As extension modules raise."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, PanicException])
+async def test_what_is_no_exception_fails_the_node_whoever_raises_it(error: type[BaseException]) -> None:
+    async def raises(_ctx: NodeContext) -> None:
+        raise error
+
+    class Raises(Middleware):
+        async def before_node(self, ctx: NodeContext) -> None:
+            raise error
+
+    for result in (await run(Noting("x"), a=raises), await run(Raises(), a=gives_two)):
+        assert result.status == "failed"
+        assert result.errors[0]["type"] == error.__name__

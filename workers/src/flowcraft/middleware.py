@@ -97,14 +97,18 @@ class _Execution:
             context.detach(self._around.serializer, self._around.logger)
             given = await following()
             result = result_of(given, None, context)
-        except asyncio.CancelledError:
-            if being_cancelled() and not cancelled.is_set():
-                raise
+        except asyncio.CancelledError as error:
+            if not cancelled.is_set():
+                if being_cancelled():
+                    raise
+                return self._failed(error)  # one that the code, or middleware, let escape
             uncancel()
             return Cancelled(self._attempts)
         except RetryScheduledError as error:
             return self._retry(error)
-        except (Exception, SystemExit) as error:
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             return self._failed(error)
         if isinstance(self._outcome, Completed) and self._outcome.result.fallback_executed:
             result = dataclasses.replace(result, fallback_executed=True)

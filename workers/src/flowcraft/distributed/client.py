@@ -9,8 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed import header as headers
 from flowcraft.distributed.callbacks import is_token_of
@@ -28,7 +26,7 @@ from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.distributed.takeover import continued
 from flowcraft.distributed.times import parse_time
 from flowcraft.distributed.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
-from flowcraft.json_values import NotJsonError, with_integers
+from flowcraft.json_values import NotJsonError, encode_json, is_unicode, with_integers
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
     Clock,
@@ -165,6 +163,8 @@ class Client:
         Raises:
             RefusedError: the node does not wait yet (retryable), or another decision was made.
         """
+        if action is not None and not is_unicode(action):
+            raise PayloadTooLargeError("the action has half of a surrogate pair, which is not Unicode")
         stored = await self._read(run_id)
         decision = {"action": action, "output": self._encoded(output)}
         loaded = await self.facts.load(run_id, nodes=[node_key])
@@ -271,8 +271,8 @@ class Client:
     def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
         _acceptable(request.run_id)
         try:
-            encoded = orjson.dumps(request.input)
-        except TypeError as error:
+            encoded = encode_json(request.input)
+        except NotJsonError as error:
             raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
         if b".0" in encoded:
             request = replace(request, input=with_integers(request.input))
