@@ -42,9 +42,7 @@ def untaken(blueprint: Blueprint, node_key: str, action: str | None) -> str | No
         return None
     given = "without an action" if action is None else f"with action {action!r}"
     known = ", ".join(sorted({name for name in asked if name is not None}))
-    return (
-        f"{given}, no edge of {node_id} is taken: what follows is skipped (edges ask for {known})"
-    )
+    return f"{given}, no edge of {node_id} is taken: what follows is skipped (edges ask for {known})"
 
 
 def _in_subflow(blueprint: Blueprint, node_key: str) -> bool:
