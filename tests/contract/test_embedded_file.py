@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.contract.test_header_listing import NOW
 
-from flowcraft.embedded import EmbeddedBackend, open_embedded
+from flowcraft.embedded import EmbeddedBackend, durability, open_embedded
 from flowcraft.embedded.filesystem import mount_type, network_file_system
 from flowcraft.embedded.listing import matching_runs, page_of_headers
 from flowcraft.ports import Commit, ContextWrite, HeaderQuery
@@ -326,3 +326,16 @@ async def test_a_header_query_looks_at_no_more_headers_than_it_must(
         row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + matching_runs(query)[0], parameters[1:])
     ]
     assert any(index in step for step in plan), plan
+
+
+async def test_large_writes_do_not_let_the_log_grow_until_there_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "LOG_BYTES", 1_000_000)
+    monkeypatch.setattr(durability, "RESTART_PAGES", 100)
+    path = tmp_path / "runs.db"
+    async with open_embedded(path, "q") as backend:
+        for number in range(200):
+            write = ContextWrite(f"key-{number}", "x" * 60_000)
+            await backend.facts.commit("run", Commit(context=[write]))
+        assert (tmp_path / "runs.db-wal").stat().st_size < 9_000_000

@@ -134,6 +134,11 @@ class LogSync:
                 future.set_result(None)
 
 
+LOG_BYTES: Final = 64 * 1024 * 1024
+"""The log is cut to this when it restarts; from twice as much on, a checkpoint waits for few writes."""
+_LOOK_EVERY_WRITES: Final = 32
+
+
 class Checkpointer:
     """Moves the log's pages into the file, in a thread and on a connection of its own.
 
@@ -151,9 +156,18 @@ class Checkpointer:
     def count(self) -> None:
         """Tell that a transaction was committed."""
         self._writes += 1
-        if self._writes >= self._every_writes and (self._task is None or self._task.done()):
+        due = self._writes >= self._every_writes or (
+            self._writes % _LOOK_EVERY_WRITES == 0 and self._log_bytes() >= 2 * LOG_BYTES
+        )
+        if due and (self._task is None or self._task.done()):
             self._writes = 0
             self._task = asyncio.create_task(asyncio.to_thread(self.checkpoint), name="flowcraft-checkpoint")
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(f"{self._path}-wal").st_size
+        except OSError:
+            return 0
 
     def checkpoint(self) -> None:
         """Checkpoint now; a lock held elsewhere or a failing disk leaves it to the next time."""
@@ -177,6 +191,7 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
     if busy:
         return
     connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     if pages >= RESTART_PAGES:
         # Where writers never pause, the log never starts again by itself. Little is left to move by now.
         busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
