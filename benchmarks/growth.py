@@ -43,7 +43,8 @@ async def _items(ctx: NodeContext) -> list[int]:
 
 
 def _loop(name: str, rounds: int) -> None:
-    flow = app.flow(name, version="1").node("body", uses="count").node("after", uses="noop")
+    flow = app.flow(name, version="1").node("before", uses="noop").node("body", uses="count")
+    flow.node("after", uses="noop").edge("before", "body")
     flow.loop("again", start="body", end="body", condition=f"context.turn < {rounds}").edge("again", "after")
 
 
@@ -71,7 +72,7 @@ class Shape:
 SHAPES: Final[Mapping[str, Shape]] = {
     "row": Shape("in a row", row, lambda size: size),
     "fan": Shape("side by side", fan, lambda size: size + 2),
-    "loop": Shape("rounds of a loop", _loop, lambda size: 2 * size + 1),
+    "loop": Shape("rounds of a loop", _loop, lambda size: 2 * size + 2),
     "batch": Shape("children of a batch", _batch, lambda size: size + 4),
 }
 
