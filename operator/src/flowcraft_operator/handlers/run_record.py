@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from flowcraft.distributed.header import counted
 from flowcraft_api.run_status import RunObstacle
 from flowcraft_api.timestamps import parse_instant
 from flowcraft_api.wire import HeaderDocument
@@ -98,12 +99,10 @@ class RunRecord:
 
     def see_progress(self, done: int) -> bool:
         """Take a count of resolved node keys; whether it is news."""
-        before = (self.header or {}).get("progress")
-        if self.header is None or before is None or done <= before["done"]:
-            return False
-        total = max(before["total"], done)
-        self.header = {**self.header, "progress": {"done": done, "total": total}}
-        return True
+        before = self.header
+        if before is not None:
+            self.header = counted(before, done)
+        return self.header is not before
 
 
 def new_record(body: Mapping[str, Any], now: datetime) -> RunRecord:

@@ -195,6 +195,14 @@ def cancelled(header: HeaderDocument, now: datetime, resolved: int = 0) -> Heade
     return ended(header, "cancelled", now, reason="Cancelled", progress=progress)
 
 
+def counted(header: HeaderDocument, done: int) -> HeaderDocument:
+    """A header as it is shown when so many node keys were counted; the same one if that is no news."""
+    before = header.get("progress")
+    if before is None or done <= before["done"]:
+        return header
+    return {**header, "progress": {"done": done, "total": max(before["total"], done)}}
+
+
 def suspended(header: HeaderDocument, now: datetime) -> HeaderDocument | None:
     """The header of a run that is paused; None if it is paused already.
 

@@ -80,6 +80,7 @@ async def _progress(backend: Backend, header: HeaderDocument) -> list[str]:
 
 async def with_counts(client: Client, headers: Sequence[HeaderDocument]) -> list[HeaderDocument]:
     """The headers with what was counted since: none is written for progress alone."""
+    from flowcraft.distributed.header import counted
     from flowcraft.ports.errors import BackendUnavailableError
 
     running = [header["id"] for header in headers if header.get("status") == "running"]
@@ -87,14 +88,7 @@ async def with_counts(client: Client, headers: Sequence[HeaderDocument]) -> list
         counts = await client.coordination.progress(running) if running else {}
     except BackendUnavailableError:
         counts = {}
-    return [_counted(header, counts.get(header["id"], 0)) for header in headers]
-
-
-def _counted(header: HeaderDocument, done: int) -> HeaderDocument:
-    before = header.get("progress")
-    if before is None or done <= before["done"]:
-        return header
-    return {**header, "progress": {"done": done, "total": max(before["total"], done)}}
+    return [counted(header, counts.get(header["id"], 0)) for header in headers]
 
 
 async def with_input(client: Client, header: HeaderDocument) -> HeaderDocument:
