@@ -13,9 +13,11 @@ pytestmark = pytest.mark.emulators
 async def test_a_failing_node_is_tried_again_and_then_fails_its_run_and_stops_its_siblings(
     place: Place, code: Code
 ) -> None:
-    failing = {"params": {"fails": 9}, "config": {"maxRetries": 2}}
+    failing = {"params": {"fails": 9, "gate": "c runs"}, "config": {"maxRetries": 2}}
     await place.worker(flow("a>b a>c c>d", b=failing, c={"params": {"gate": "never"}}), code)
     run_id = await place.start()
+    await code.has_reached("c")
+    code.gates["c runs"].set()
     header = await place.becomes(run_id, "failed")
     assert header["errors"][0]["nodeKey"] == "b"
     assert "attempt 2 fails" in header["errors"][0]["message"]
