@@ -14,8 +14,8 @@ from benchmarks.laps import CONCURRENCY, WARM_UP, Lap, Load, Stopwatch, keep_bus
 from benchmarks.workflows import app
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.ports import Coordination, FactStore, JobQueue, Stored

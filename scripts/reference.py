@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from flowcraft.blueprint_schema import FORMS, schema_text
-from flowcraft.distributed.verbs import DECISIONS, NEW_RUN, RERUNS, RUNS, Outcome, Ruling, RunState
+from flowcraft.distributed.runs.verbs import DECISIONS, NEW_RUN, RERUNS, RUNS, Outcome, Ruling, RunState
 from flowcraft_cli.main import COMMANDS, run_command
 from flowcraft_cli.settings import CONNECTIONS, DescribedSetting, described
 from flowcraft_operator.crdgen.definition import RESOURCES, manifest_text

@@ -14,8 +14,8 @@ from tests.cli.command import CLONE
 from flowcraft import NodeContext, load_app
 from flowcraft.app import App
 from flowcraft.clock import SystemClock
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry
 from flowcraft.runtime import RuntimeOptions

@@ -11,8 +11,8 @@ import pytest
 
 from flowcraft import App, NodeContext
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.ports.errors import BackendRefusedError
 from flowcraft_azure import AzureBackend, AzureSettings, CosmosDbContext

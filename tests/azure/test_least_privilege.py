@@ -19,10 +19,10 @@ from tests.emulators.stand_ins import STORAGE_ACCOUNT, STORAGE_KEY, StandIns
 
 from flowcraft import FlowRuntime, NodeContext
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.reconciliation import Reconciler
 from flowcraft.distributed.services import Services as WorkerServices
 from flowcraft.distributed.services import WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft_azure import AzureBackend, AzureSettings, open_azure, provision
 

@@ -14,9 +14,9 @@ from tests.unit.memory.test_loops import accumulating, counting
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_azure import AzureBackend

@@ -13,7 +13,6 @@ from tests.azure.scripted_service import Reply, ScriptedService
 from tests.emulators.stand_ins import StandIns
 
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.times import iso
 from flowcraft.ports.errors import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -21,6 +20,7 @@ from flowcraft.ports.errors import (
     PayloadTooLargeError,
     PortError,
 )
+from flowcraft.times import iso
 from flowcraft_azure import AzureBackend, AzureSettings, RequestCounter, open_azure
 from flowcraft_azure.count import QUEUE
 

@@ -14,8 +14,8 @@ from tests.chaos.drive import Run
 from tests.chaos.programs import KINDS, VARIANTS, app
 
 from flowcraft import FlowRuntime
-from flowcraft.distributed import header as headers
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.runs import header as headers
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.ports import HeaderQuery
 from flowcraft.records import NodeRecord

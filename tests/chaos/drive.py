@@ -14,7 +14,7 @@ from tests.chaos.programs import KINDS, VARIANTS, Kind
 from tests.chaos.storm import Storm
 
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.ports.errors import PortError
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 

@@ -13,9 +13,9 @@ from typing import Any
 from flowcraft import App, FlowRuntime
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.records import NodeRecord

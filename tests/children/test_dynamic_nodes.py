@@ -10,7 +10,7 @@ from typing import Any
 from tests.children.runs import SETTINGS, Ended, place
 
 from flowcraft import App, NodeContext, NodeDefinition, NodeResult
-from flowcraft.distributed.worker import Worker
+from flowcraft.distributed.jobs.worker import Worker
 
 Run = Callable[..., Awaitable[Ended]]
 

@@ -25,10 +25,10 @@ from tests.simulation.ports.queue import QueueServer, SimulatedQueue
 from tests.simulation.ports.values import SimulatedValues, ValueServer
 
 from flowcraft.clock import SystemClock
-from flowcraft.distributed.services import hint_channel
 from flowcraft.embedded import open_embedded
 from flowcraft.large_values import LargeValueFacts
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
+from flowcraft.ports.coordination import hint_channel
 from flowcraft_azure import AzureSettings, open_azure, provision
 
 T = TypeVar("T")

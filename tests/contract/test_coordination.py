@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from tests.contract.backends import BackendUnderTest
 
-from flowcraft.distributed.services import hint_channel
 from flowcraft.ports import Arrival, Claim, ClaimRequest, Coordination, Discharge, JoinArrival
+from flowcraft.ports.coordination import hint_channel
 
 LEASE_S = 60.0
 

@@ -8,7 +8,7 @@ from tests.contract.backends import BackendUnderTest
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.message import Message, poison_body
 from flowcraft.distributed.poison import PoisonQueue
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 
 FOREIGN = "<hello>"
 

@@ -10,9 +10,9 @@ import pytest
 from tests.contract.backends import BackendUnderTest
 
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.times import iso
 from flowcraft.ports import Delivery
 from flowcraft.ports.errors import DeliveryLostError, PayloadTooLargeError
+from flowcraft.times import iso
 
 
 async def receive_one(backend: BackendUnderTest, timeout_s: float = 30.0) -> Delivery:

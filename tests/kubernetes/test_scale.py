@@ -20,7 +20,7 @@ from tests.kubernetes.conftest import Scene
 from tests.kubernetes.programs import Program, until
 
 from flowcraft.clock import SystemClock
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft_api.timestamps import rfc3339
 from flowcraft_operator.handlers.run_record import RUN_FINALIZER
 from flowcraft_operator.kube.client import KubeClient

@@ -17,10 +17,10 @@ from tests.operations.place import flow
 from flowcraft import NodeContext, NodeResult
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client, RunNotFoundError
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.reconciliation import Reconciler
-from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.verbs import (
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.verbs import (
     DECISIONS,
     RERUNS,
     NodeState,
@@ -31,7 +31,7 @@ from flowcraft.distributed.verbs import (
     Verb,
     ruling,
 )
-from flowcraft.distributed.worker import Worker
+from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry

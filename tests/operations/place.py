@@ -16,9 +16,9 @@ from flowcraft import NodeContext, NodeResult
 from flowcraft.blueprint import Blueprint
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.reconciliation import Reconciler
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 from tests.operations.place import Code, Place, flow
 
-from flowcraft.distributed.continuation import is_copying
-from flowcraft.distributed.families import child_of
-from flowcraft.distributed.takeover import take_over
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.continuation import is_copying
+from flowcraft.distributed.runs.takeover import take_over
+from flowcraft.distributed.runs.verbs import RefusedError
+from flowcraft.engine.subflows import child_of
 from flowcraft.ports import FactStore
 
 ROW = flow("a>b b>c c>d")

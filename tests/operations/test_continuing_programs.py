@@ -13,7 +13,7 @@ from tests.operations.place import embedded
 from tests.unit.engine.loop_programs import Program, program
 
 from flowcraft import NodeContext, NodeResult
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.runs.header import RunRequest
 
 
 def seeds(count: int) -> list[int]:

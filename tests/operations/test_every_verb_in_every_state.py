@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.operations.asked import Ask, Seen, World, after, similar, told
 
-from flowcraft.distributed.verbs import NodeState, Outcome, RunState, Verb, ruling
+from flowcraft.distributed.runs.verbs import NodeState, Outcome, RunState, Verb, ruling
 
 T = TypeVar("T")
 ASKED = [Verb.START, Verb.CANCEL, Verb.SUSPEND, Verb.RESUME, Verb.DECIDE, Verb.RETRY, Verb.RERUN, Verb.DELETE]

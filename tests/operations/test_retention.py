@@ -13,8 +13,8 @@ from tests.operations.place import Code, Place, flow
 
 from flowcraft.distributed.client import RunNotFoundError
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.retention import purge
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.retention import purge
+from flowcraft.distributed.runs.verbs import RefusedError
 
 BLUEPRINT = flow("a>b", a={"params": {"appends": {"seen": "a"}}})
 LARGE = {"text": "x" * 40_000}

@@ -9,11 +9,10 @@ import pytest
 from tests.operations.place import Code, Place, flow
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.families import child_of as child_of_record
-from flowcraft.distributed.families import child_run_id
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.verbs import RefusedError
-from flowcraft.engine.subflows import MAX_DEPTH
+from flowcraft.distributed.runs.verbs import RefusedError
+from flowcraft.engine.subflows import MAX_DEPTH, child_run_id
+from flowcraft.engine.subflows import child_of as child_of_record
 
 CHILD = flow("c1>c2", name="child")
 ASKING = flow("ask>c2", name="asking", ask={"uses": "wait"})

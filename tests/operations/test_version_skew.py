@@ -7,7 +7,7 @@ from typing import cast
 
 from tests.operations.place import Code, Place, flow
 
-from flowcraft.distributed.worker import Worker
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft_api.wire import HeaderDocument
 
 OLD = flow("a>b", version="1")

@@ -8,7 +8,7 @@ import pytest
 from tests.operations.place import Code, Place, flow
 
 from flowcraft.distributed.callbacks import webhook_address
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft_api.wire import AwaitingDocument
 
 HOOK = flow("a>hook hook>z", hook={"uses": "webhook"})

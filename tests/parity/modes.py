@@ -15,9 +15,9 @@ from tests.parity.programs import Program, own_key
 from flowcraft import Blueprint, FlowRuntime
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry

@@ -20,7 +20,7 @@ from tests.simulation.virtual_time import run
 from tests.simulation.world import RUN, Process, World
 
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.ports.errors import BackendUnavailableError, StaleReadError
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import TERMINAL_STATUSES

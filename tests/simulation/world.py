@@ -20,12 +20,12 @@ from tests.simulation.virtual_time import VirtualClock
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.reconciliation import Reconciler
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.verbs import RefusedError
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PortError
 

@@ -7,14 +7,14 @@ from typing import Any
 from tests.simulation.planted.patches import Patches, Where, bug
 from tests.simulation.planted.wanted import CRASHES, kills, long_retry
 
-from flowcraft.distributed.custody import Custody, Ledger
-from flowcraft.distributed.gathering import Gatherer
-from flowcraft.distributed.job import Job
+from flowcraft.distributed.jobs.custody import Custody, Ledger
+from flowcraft.distributed.jobs.gathering import Gatherer
+from flowcraft.distributed.jobs.job import Job
+from flowcraft.distributed.jobs.known_runs import Run
+from flowcraft.distributed.jobs.opening import Refusal
+from flowcraft.distributed.jobs.recording import Turned
+from flowcraft.distributed.jobs.turn import Turn
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.opening import Refusal
-from flowcraft.distributed.recording import Turned
-from flowcraft.distributed.runs import Run
-from flowcraft.distributed.turn import Turn
 from flowcraft.ports import Claim
 
 

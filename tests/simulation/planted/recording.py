@@ -19,16 +19,16 @@ from tests.simulation.planted.wanted import (
 )
 from tests.simulation.ports.coordination import CoordinationServer, JoinEntry
 
-from flowcraft.distributed import ending
-from flowcraft.distributed import header as headers
-from flowcraft.distributed.execution import Execution
-from flowcraft.distributed.gathering import Gatherer
-from flowcraft.distributed.job import Job
+from flowcraft.distributed.jobs.execution import Execution
+from flowcraft.distributed.jobs.gathering import Gatherer
+from flowcraft.distributed.jobs.job import Job
+from flowcraft.distributed.jobs.known_runs import Run
+from flowcraft.distributed.jobs.recording import Recorder, Turned
+from flowcraft.distributed.jobs.signalling import Routed, Router
+from flowcraft.distributed.jobs.turn import Turn
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.recording import Recorder, Turned
-from flowcraft.distributed.runs import Run
-from flowcraft.distributed.signalling import Routed, Router
-from flowcraft.distributed.turn import Turn
+from flowcraft.distributed.runs import ending
+from flowcraft.distributed.runs import header as headers
 from flowcraft.engine import plan as plans
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.plan import END

@@ -18,12 +18,12 @@ from tests.simulation.planted.wanted import (
 )
 
 from flowcraft.distributed import client as clients
-from flowcraft.distributed import header as headers
 from flowcraft.distributed import reconciliation, repair
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.gathering import Gatherer
-from flowcraft.distributed.opening import Opener
-from flowcraft.distributed.pinning import Plans
+from flowcraft.distributed.jobs.gathering import Gatherer
+from flowcraft.distributed.jobs.opening import Opener
+from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.pinning import Plans
 from flowcraft.engine.children import resolve_all
 from flowcraft.engine.derivation import Resolution
 from flowcraft.ports import Commit, Stored

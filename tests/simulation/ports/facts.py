@@ -14,7 +14,6 @@ from typing import Any, Final, Generic, TypeVar, cast
 import orjson
 from tests.simulation.link import Link
 
-from flowcraft.distributed.times import parse_time
 from flowcraft.ports import Clock, Commit, HeaderQuery, Loaded, Stored, StoredRecord
 from flowcraft.ports.errors import (
     ConflictError,
@@ -23,6 +22,7 @@ from flowcraft.ports.errors import (
     StaleReadError,
 )
 from flowcraft.records import NodeRecord
+from flowcraft.times import parse_time
 from flowcraft_api.wire import HeaderDocument
 
 T = TypeVar("T")

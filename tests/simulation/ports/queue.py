@@ -12,9 +12,9 @@ from typing import Final
 from tests.simulation.link import Link
 
 from flowcraft.distributed.message import Message, MessageError
-from flowcraft.distributed.times import parse_time
 from flowcraft.ports import Clock, Delivery, QueueDepth
 from flowcraft.ports.errors import DeliveryLostError, PayloadTooLargeError
+from flowcraft.times import parse_time
 
 MAX_BODY_BYTES: Final = 64 * 1024
 RESOLUTION_S: Final = 1e-6

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.continuation import adoptable, exits_before, next_id, owners
+from flowcraft.distributed.runs.continuation import adoptable, exits_before, next_id, owners
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.records import NodeRecord

@@ -13,7 +13,7 @@ from tests.simulation.ports.facts import FactServer, SimulatedFacts
 from tests.simulation.ports.queue import QueueServer, SimulatedQueue
 
 from flowcraft import App
-from flowcraft.distributed.custody import Custody
+from flowcraft.distributed.jobs.custody import Custody
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.services import Services
 from flowcraft.evaluator import ExpressionEvaluator

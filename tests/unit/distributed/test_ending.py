@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcraft.distributed.ending import why_failed
+from flowcraft.node_failures import why_failed
 from flowcraft.records import NodeRecord
 
 

@@ -17,8 +17,8 @@ from tests.unit.distributed.bench import ENDS, bench
 from flowcraft import App, NodeContext, NodeResult
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.reconciliation import Reconciler
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.events import Event, JobProcessed, NodeFinished

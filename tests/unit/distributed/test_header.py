@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from flowcraft.blueprint import Blueprint, NodeDefinition
-from flowcraft.distributed import header as headers
-from flowcraft.distributed.header import RunRequest
-from flowcraft.distributed.times import iso
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.verbs import RefusedError
+from flowcraft.times import iso
 from flowcraft_api.wire import TERMINAL_STATUSES, AwaitingDocument, HeaderDocument
 
 START = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

@@ -16,10 +16,10 @@ from flowcraft import App, FlowRuntime, NodeContext, NodeResult
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.jobs.worker import Worker
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.verbs import RefusedError
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.memory.result import Decision

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.simulation.virtual_time import run
 
-from flowcraft.distributed.quarantine import ALONE_S, Quarantine
+from flowcraft.distributed.jobs.quarantine import ALONE_S, Quarantine
 
 
 class Ward:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.distributed.bench import ENDS, bench
 
 from flowcraft import App, Decision, FlowRuntime, NodeContext
-from flowcraft.distributed.recall import recall
+from flowcraft.distributed.runs.recall import recall
 
 
 class Everything:

@@ -10,7 +10,7 @@ from tests.children.runs import place
 
 from flowcraft import App
 from flowcraft.distributed.client import RunNotFoundError
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.ports.errors import PayloadTooLargeError
 
 

@@ -16,9 +16,9 @@ from tests.contract.manual_clock import ManualClock
 from flowcraft import App, NodeContext
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.reports import REPORT_EVERY_S, NodeReports, packed, reported, unpacked
 from flowcraft.distributed.services import Services
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 

@@ -12,7 +12,7 @@ from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.message import Message, MessageError
 from flowcraft.distributed.run_ids import run_id_problem
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.embedded import open_embedded
 
 FIT = ["order-1001", "order 1001", "{a}", "%2F", "Grüße", "a.b", "x" * 255]

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from flowcraft import FlowRuntime, NodeContext
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.message import Message, MessageError
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import EmbeddedBackend, open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 

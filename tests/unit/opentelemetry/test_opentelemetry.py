@@ -18,8 +18,8 @@ from opentelemetry.trace import StatusCode, get_current_span
 from flowcraft import App, FlowRuntime, NodeContext
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.embedded import open_embedded
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.testing import VirtualClock

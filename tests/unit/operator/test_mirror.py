@@ -12,7 +12,7 @@ import pytest
 
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.embedded import open_embedded
 from flowcraft.ports.errors import PortError
 from flowcraft_api.wire import HeaderDocument

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowcraft import events
-from flowcraft.distributed.times import iso, parse_time
 from flowcraft.engine.children import Children, owner_of
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
@@ -18,6 +17,7 @@ from flowcraft.failures import ErrorDetail
 from flowcraft.node import MISSING, NodeContext
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
+from flowcraft.times import iso, parse_time
 
 _AT_ONCE: Final = frozenset({"batch-gather", "loop-controller"})
 """Kinds that the engine acts on and that never wait: they begin when they end."""

@@ -14,8 +14,8 @@ from azure.storage.queue.aio import QueueClient
 
 from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
+from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.services import Services, WorkerSettings
-from flowcraft.distributed.worker import Worker
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.large_values import LargeValueFacts
 from flowcraft.ports import Clock, Coordination, FactStore

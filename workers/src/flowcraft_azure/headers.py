@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from flowcraft.distributed.times import iso
 from flowcraft.ports import HeaderQuery, Stored
 from flowcraft.ports.errors import ConflictError
+from flowcraft.times import iso
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 from flowcraft_azure import queries
 from flowcraft_azure.containers import NO_PARTITION, Container

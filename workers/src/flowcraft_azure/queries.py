@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 
-from flowcraft.distributed.times import iso, parse_time
 from flowcraft.ports import HeaderQuery
+from flowcraft.times import iso, parse_time
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_azure.documents import HEADER_FIELDS, RECORD_FIELDS
 

@@ -15,9 +15,9 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from flowcraft.distributed.times import parse_time
 from flowcraft.ports import Clock, Delivery, JobQueue, QueueDepth
 from flowcraft.ports.errors import DeliveryLostError, PayloadTooLargeError
+from flowcraft.times import parse_time
 from flowcraft_azure.faults import Faults
 
 MESSAGE_LIMIT_BYTES: Final = 64 * 1024

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from flowcraft.distributed.services import hint_channel
+from flowcraft.ports.coordination import hint_channel
 from flowcraft.ports.errors import PortError
 from flowcraft_cli.backend import Backend
 

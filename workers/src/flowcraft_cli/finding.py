@@ -42,7 +42,7 @@ async def find_run(client: Client, wanted: str, *, to_change: bool = False) -> H
 
 async def list_runs(client: Client, *, active: bool = False) -> list[HeaderDocument]:
     """The headers (without input and blueprint) of the queue's runs, the oldest first."""
-    from flowcraft.distributed.header import ACTIVE
+    from flowcraft.distributed.runs.header import ACTIVE
     from flowcraft.ports import HeaderQuery
 
     query = HeaderQuery(queue=client.queue_name, statuses=list(ACTIVE) if active else None)

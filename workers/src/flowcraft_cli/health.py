@@ -13,7 +13,7 @@ from flowcraft_cli.metrics import WorkerMetrics
 from flowcraft_cli.usage import UsageError
 
 if TYPE_CHECKING:
-    from flowcraft.distributed.worker import Worker
+    from flowcraft.distributed.jobs.worker import Worker
     from flowcraft_cli.settings import Settings
 
 STUCK_AFTER_S: Final = 300.0

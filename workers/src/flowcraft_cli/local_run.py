@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from flowcraft.app import App
 from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.client import RunNotFoundError
-from flowcraft.distributed.header import RunRequest
-from flowcraft.distributed.verbs import RefusedError
-from flowcraft.distributed.worker import Worker
+from flowcraft.distributed.jobs.worker import Worker
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.linter import require_valid
 from flowcraft.linting.decisions import unknown_decision
 from flowcraft.targets import towards

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 if TYPE_CHECKING:
-    from flowcraft.distributed.worker import Worker
+    from flowcraft.distributed.jobs.worker import Worker
 
 
 class WorkerMetrics:

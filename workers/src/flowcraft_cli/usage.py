@@ -46,7 +46,7 @@ def report(error: BaseException, command: str = "flowcraft") -> int:
 def _expected(error: BaseException) -> bool:
     """Whether the error was raised for the user to read; only looked at once something went wrong."""
     from flowcraft.distributed.client import RunNotFoundError
-    from flowcraft.distributed.verbs import RefusedError
+    from flowcraft.distributed.runs.verbs import RefusedError
     from flowcraft.errors import FlowcraftError
     from flowcraft.ports.errors import PortError
     from flowcraft_api.manifest import ManifestError

@@ -10,11 +10,11 @@ from typing import Any, Final, LiteralString, TypeVar
 import orjson
 from psycopg import AsyncConnection, Error, OperationalError, sql
 
-from flowcraft.distributed.times import iso
 from flowcraft.events import Event, event_from
 from flowcraft.history import Retention
 from flowcraft.ports.errors import BackendUnavailableError
 from flowcraft.ports.history import HistoryStats
+from flowcraft.times import iso
 
 T = TypeVar("T")
 Connection = AsyncConnection[tuple[Any, ...]]

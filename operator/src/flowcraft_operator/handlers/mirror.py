@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from flowcraft.distributed.client import Client
-from flowcraft.distributed.services import hint_channel
 from flowcraft.ports import Clock, HeaderQuery, Stored
+from flowcraft.ports.coordination import hint_channel
 from flowcraft.ports.errors import PortError
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_operator.handlers.run_record import RunRecord

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from flowcraft.distributed.header import counted
+from flowcraft.distributed.runs.header import counted
 from flowcraft_api.run_status import RunObstacle
 from flowcraft_api.timestamps import parse_instant
 from flowcraft_api.wire import HeaderDocument

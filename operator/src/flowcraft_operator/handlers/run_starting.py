@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.header import RunRequest
+from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.errors import BlueprintError
 from flowcraft.ports.errors import PayloadTooLargeError
 from flowcraft_api.resources import WorkflowRun

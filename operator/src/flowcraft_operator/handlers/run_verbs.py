@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from flowcraft.distributed.client import Client, RunNotFoundError
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.errors import BlueprintError
 from flowcraft.ports import Clock
 from flowcraft.ports.errors import (

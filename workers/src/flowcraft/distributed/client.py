@@ -10,22 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed import header as headers
 from flowcraft.distributed.callbacks import is_token_of
-from flowcraft.distributed.continuation import Continuation, next_id, require_continuable, require_ran
-from flowcraft.distributed.decisions import place_inside, record_decision, require_same
-from flowcraft.distributed.families import conclude, steer_children
-from flowcraft.distributed.header import RunRequest
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.repair import repair
-from flowcraft.distributed.retention import purge
 from flowcraft.distributed.run_ids import run_id_problem
+from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.continuation import Continuation, next_id, require_continuable, require_ran
+from flowcraft.distributed.runs.decisions import place_inside, record_decision, require_same
+from flowcraft.distributed.runs.families import conclude, steer_children
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.pinning import INLINE_BYTES, pin
+from flowcraft.distributed.runs.retention import purge
+from flowcraft.distributed.runs.takeover import continued
+from flowcraft.distributed.runs.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
 from flowcraft.distributed.staleness import STALE_DELAYS_S
-from flowcraft.distributed.takeover import continued
-from flowcraft.distributed.times import parse_time
-from flowcraft.distributed.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
 from flowcraft.json_values import NotJsonError, encode_json, is_unicode, with_integers
 from flowcraft.large_values import LARGEST_BYTES
 from flowcraft.ports import (
@@ -44,6 +43,7 @@ from flowcraft.ports.errors import (
 )
 from flowcraft.ports.tracing import Tracing
 from flowcraft.records import NodeRecord
+from flowcraft.times import parse_time
 from flowcraft_api.wire import HeaderDocument
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 
 from flowcraft.distributed.message import Message, MessageError
-from flowcraft.distributed.verbs import RefusedError
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.ports import Delivery, FactStore, JobQueue
 from flowcraft.ports.errors import DeliveryLostError
 from flowcraft_api.wire import TERMINAL_STATUSES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from flowcraft.distributed.services import hint_channel
 from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
+from flowcraft.ports.coordination import hint_channel
 from flowcraft.ports.errors import BackendUnavailableError
 
 

@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import structlog
 
-from flowcraft.distributed import header as headers
-from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.repair import ALARM_GRACE_S, repair
-from flowcraft.distributed.retention import purge
-from flowcraft.distributed.times import parse_time
+from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.pinning import Plans
+from flowcraft.distributed.runs.retention import purge
 from flowcraft.event_bus import EventBus
 from flowcraft.ports import HeaderQuery, Stored
 from flowcraft.ports.errors import BackendUnavailableError, PortError, PreconditionFailedError
 from flowcraft.telemetry import Telemetry
+from flowcraft.times import parse_time
 from flowcraft_api.wire import TERMINAL_STATUSES, HeaderDocument
 
 FULL_PASS_EVERY: Final = 4

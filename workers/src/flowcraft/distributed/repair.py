@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flowcraft.distributed import header as headers
-from flowcraft.distributed.continuation import is_copying
-from flowcraft.distributed.ending import failure, publish_completed, publish_failed, why_failed
-from flowcraft.distributed.families import child_of, end_orphan, is_over, orphaned
-from flowcraft.distributed.looping import mark_writes, write_marks
 from flowcraft.distributed.message import Message
-from flowcraft.distributed.pinning import Plans
 from flowcraft.distributed.queue_ports import Ports, hint
-from flowcraft.distributed.takeover import all_records, take_over
-from flowcraft.distributed.times import iso, parse_time
+from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.continuation import is_copying
+from flowcraft.distributed.runs.ending import publish_completed, publish_failed
+from flowcraft.distributed.runs.families import end_orphan, is_over, orphaned
+from flowcraft.distributed.runs.looping import mark_writes, write_marks
+from flowcraft.distributed.runs.pinning import Plans
+from flowcraft.distributed.runs.takeover import all_records, take_over
 from flowcraft.engine.children import resolve_all
 from flowcraft.engine.derivation import Resolution
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.marks import ExitMark, exit_name, over_name
 from flowcraft.engine.plan import Plan
+from flowcraft.engine.subflows import child_of
+from flowcraft.node_failures import failure, why_failed
 from flowcraft.ports import Commit, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,
@@ -34,6 +35,7 @@ from flowcraft.ports.errors import (
     StaleReadError,
 )
 from flowcraft.records import NodeRecord
+from flowcraft.times import iso, parse_time
 from flowcraft_api.wire import AwaitingDocument, HeaderDocument
 
 ALARM_GRACE_S: Final = 30.0

@@ -9,6 +9,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowcraft.ports.coordination import hint_channel
+
 if TYPE_CHECKING:  # a client needs none of it, and it takes long to load
     from flowcraft.engine.inputs import Evaluator
     from flowcraft.ports import Clock, Coordination, FactStore, JobQueue
@@ -100,8 +102,3 @@ class Services:
     def channel(self) -> str:
         """Where hints of this queue are published."""
         return hint_channel(self.queue_name)
-
-
-def hint_channel(queue_name: str) -> str:
-    """The channel of a queue's hints: the id of a run whose header changed, after ``+`` if signalled too."""
-    return f"runs:{queue_name}"

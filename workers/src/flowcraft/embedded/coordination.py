@@ -8,10 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from flowcraft.distributed.services import hint_channel
 from flowcraft.embedded.database import Database
 from flowcraft.embedded.expiry import Sweeper
-from flowcraft.ports.coordination import Arrival, Claim, ClaimRequest, Discharge, JoinArrival
+from flowcraft.ports.coordination import Arrival, Claim, ClaimRequest, Discharge, JoinArrival, hint_channel
 from flowcraft.ports.errors import BackendUnavailableError
 
 DONE_S: Final = 3600.0

@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 
 import orjson
 
-from flowcraft.distributed.times import parse_time
 from flowcraft.embedded.database import Database
 from flowcraft.embedded.listing import matching_runs, page_of_headers
 from flowcraft.ports.errors import (
@@ -19,6 +18,7 @@ from flowcraft.ports.errors import (
 )
 from flowcraft.ports.facts import Commit, HeaderQuery, Loaded, Stored, StoredRecord
 from flowcraft.records import NodeRecord
+from flowcraft.times import parse_time
 from flowcraft_api.wire import HeaderDocument
 
 MAX_COMMIT_BYTES: Final = 2 * 1024 * 1024

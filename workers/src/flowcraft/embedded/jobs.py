@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from flowcraft.distributed.message import MAX_BODY_BYTES, Message, MessageError
-from flowcraft.distributed.times import parse_time
 from flowcraft.embedded.database import Database
 from flowcraft.ports.errors import DeliveryLostError, PayloadTooLargeError
 from flowcraft.ports.queue import Delivery, QueueDepth
+from flowcraft.times import parse_time
 
 MAX_RECEIVED: Final = 32
 MAX_DELAY_S: Final = 7 * 24 * 3600.0

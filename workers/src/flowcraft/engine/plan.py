@@ -95,6 +95,11 @@ class Plan:
         """
         return _compiled(blueprint)
 
+    @property
+    def terminal_nodes(self) -> tuple[str, ...]:
+        """Nodes whose outputs make the run's output."""
+        return tuple(node.id for node in self.nodes.values() if node.terminal)
+
     def node(self, key: str) -> PlannedNode:
         """The node that a key is a place of; of a child's key the node that it is a child of.
 

@@ -7,6 +7,8 @@ keys of the parent to nodes or context keys of the child. ``blueprintVersion`` i
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -20,6 +22,9 @@ MAX_DEPTH: Final = 16
 """Runs above a run; a blueprint that starts itself comes to an end there."""
 _PASSED_ON: Final = ("SubflowFailed", "SubflowCancelled")
 _SAID: Final = {"failed": "failed", "cancelled": "was cancelled"}
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST_PARENT: Final = 64
+_LONGEST_KEY: Final = 24
 
 
 class SubflowError(ValueError):
@@ -167,3 +172,17 @@ def mapped_outputs(
         value = record.output if record is not None and record.status == "completed" else None
         written[key] = context.get(source) if value is None else value
     return written
+
+
+def child_run_id(run_id: str, node_key: str, attempt: int = 1) -> str:
+    """The id of the run that a node key starts: the same each time, short, and telling where it belongs."""
+    whole = "\0".join((run_id, node_key, str(attempt)))
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:10]
+    fit = _UNFIT.sub("-", node_key).strip("-")[:_LONGEST_KEY]
+    return f"{run_id[:_LONGEST_PARENT]}.{fit}-{digest}"
+
+
+def child_of(record: NodeRecord) -> str:
+    """The child run that a record tells of; empty if it tells of none."""
+    told = record.waits_for or {}
+    return str(told.get("runId") or "")

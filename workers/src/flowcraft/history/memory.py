@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from flowcraft.distributed.times import iso
 from flowcraft.events import Event
 from flowcraft.history.retention import Retention
 from flowcraft.ports.history import HistoryStats
+from flowcraft.times import iso
 
 
 class MemoryEventStore:

@@ -12,11 +12,11 @@ from typing import Final, TypeVar
 
 import orjson
 
-from flowcraft.distributed.times import iso
 from flowcraft.events import Event, event_from
 from flowcraft.history.retention import Retention
 from flowcraft.ports.errors import BackendUnavailableError
 from flowcraft.ports.history import HistoryStats
+from flowcraft.times import iso
 
 T = TypeVar("T")
 BUSY_MS: Final = 10_000

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from flowcraft.distributed.times import iso
 from flowcraft.engine.children import is_children_join, seq_after
 from flowcraft.engine.inputs import Facts, Needs, node_input
 from flowcraft.engine.keys import NodeKey
@@ -23,6 +22,7 @@ from flowcraft.node import MISSING
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
 from flowcraft.telemetry import Telemetry
+from flowcraft.times import iso
 
 _FIRED: Final[dict[str, bool]] = {}
 """Stands for the arrivals of a join that has been decided."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flowcraft.cancellation import uncancel
-from flowcraft.distributed.families import child_run_id
-from flowcraft.engine.subflows import UnableError, asked_by
+from flowcraft.engine.subflows import UnableError, asked_by, child_run_id
 from flowcraft.executor import backoff_s
 from flowcraft.failures import ErrorDetail
 from flowcraft.implementation import retry_policy

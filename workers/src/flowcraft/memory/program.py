@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.choice import choose_edges
 from flowcraft.engine.inputs import LOOP_CONTROLLER, Evaluator, Facts, Needs, needs
 from flowcraft.engine.keys import NodeKey
@@ -98,7 +97,7 @@ class Program:
         used = [code.implementation for code in codes]
         used += [registry[name] for node in blueprint.nodes for name in code_of(node)[1:] if name in registry]
         blocks = any(implementation.kind != "async" for implementation in used)
-        return cls(plan, steps, terminal_nodes(plan), blocks, registry, evaluator)
+        return cls(plan, steps, plan.terminal_nodes, blocks, registry, evaluator)
 
     def child(self, node: PlannedNode) -> Step:
         """The step of a node that is not in the blueprint, because another one made it."""

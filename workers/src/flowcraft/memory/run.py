@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flowcraft.distributed.times import parse_time
 from flowcraft.executor import Surroundings
 from flowcraft.memory.lanes import Lanes
 from flowcraft.memory.ledger import Ledger
@@ -16,6 +15,7 @@ from flowcraft.memory.surround import Surround
 from flowcraft.memory.turns import Turns
 from flowcraft.records import NodeRecord
 from flowcraft.telemetry import Telemetry
+from flowcraft.times import parse_time
 
 
 class MemoryRun:

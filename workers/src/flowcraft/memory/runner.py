@@ -16,7 +16,6 @@ from typing import Any, Final
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint
 from flowcraft.clock import SystemClock
-from flowcraft.distributed.ending import failure
 from flowcraft.engine.subflows import UnableError
 from flowcraft.errors import AppError, BlueprintError, FlowcraftError
 from flowcraft.evaluator import ExpressionEvaluator
@@ -28,6 +27,7 @@ from flowcraft.memory.result import Decision, RunResult, RunStatus
 from flowcraft.memory.run import MemoryRun
 from flowcraft.memory.subflows import Asked, Subflows, addressed
 from flowcraft.memory.surround import Surround
+from flowcraft.node_failures import failure
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
 from flowcraft.targets import towards

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.distributed.ending import terminal_nodes
 from flowcraft.engine.inputs import Facts, given_value
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
@@ -65,7 +64,7 @@ def input_of(subflow: Subflow, value: Any, plan: Plan, facts: Facts) -> Any:
 
 def output_of(result: RunResult) -> Any:
     """What a node gives whose child run has completed."""
-    return mapped_output(result.output, terminal_nodes(Plan.of(result.blueprint)))
+    return mapped_output(result.output, Plan.of(result.blueprint).terminal_nodes)
 
 
 def writes_of(subflow: Subflow, result: RunResult) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final, cast
 
 from flowcraft.cancellation import uncancel
-from flowcraft.distributed.times import later
 from flowcraft.durations import duration_s
 from flowcraft.engine.choice import choose_edges, loop_result, too_many_rounds
 from flowcraft.engine.inputs import LOOP_CONTROLLER, controller_condition
@@ -25,6 +24,7 @@ from flowcraft.memory.result import Decision
 from flowcraft.memory.surround import Surround
 from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
 from flowcraft.records import AwaitKind, NodeRecord
+from flowcraft.times import later
 from flowcraft.values import value_class
 
 _NONE: Final[dict[int, Any]] = {}

@@ -162,3 +162,8 @@ class Coordination(Protocol):
     async def forget(self, run_id: str) -> None:
         """Drop all keys of a run."""
         ...
+
+
+def hint_channel(queue_name: str) -> str:
+    """The channel of a queue's hints: the id of a run whose header changed, after ``+`` if signalled too."""
+    return f"runs:{queue_name}"

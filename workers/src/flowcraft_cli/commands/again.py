@@ -94,7 +94,7 @@ async def _continue(
     *,
     wait: bool,
 ) -> int:
-    from flowcraft.distributed.header import is_terminal
+    from flowcraft.distributed.runs.header import is_terminal
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.commands.start import show_started
     from flowcraft_cli.finding import find_run

@@ -53,7 +53,7 @@ def decide(  # noqa: PLR0917  each is an option
 async def _decide(
     settings: Settings, place: tuple[str, str], answer: tuple[str | None, Any], form: options.OutputFormat
 ) -> int:
-    from flowcraft.distributed.verbs import RefusedError
+    from flowcraft.distributed.runs.verbs import RefusedError
     from flowcraft.linting.decisions import unknown_decision, untaken
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.finding import find_run

@@ -80,7 +80,7 @@ async def _progress(backend: Backend, header: HeaderDocument) -> list[str]:
 
 async def with_counts(client: Client, headers: Sequence[HeaderDocument]) -> list[HeaderDocument]:
     """The headers with what was counted since: none is written for progress alone."""
-    from flowcraft.distributed.header import counted
+    from flowcraft.distributed.runs.header import counted
     from flowcraft.ports.errors import BackendUnavailableError
 
     running = [header["id"] for header in headers if header.get("status") == "running"]

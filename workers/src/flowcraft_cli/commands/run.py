@@ -78,7 +78,7 @@ async def _run(
     run_id: str | None,
     targets: Sequence[str],
 ) -> int:
-    from flowcraft.distributed.worker import Worker
+    from flowcraft.distributed.jobs.worker import Worker
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.local_run import LocalRuns, prepare
     from flowcraft_cli.logs import configure_logs

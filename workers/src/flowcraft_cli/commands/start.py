@@ -13,7 +13,7 @@ from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK, RUN_FAILED, UsageError, note
 
 if TYPE_CHECKING:
-    from flowcraft.distributed.header import RunRequest
+    from flowcraft.distributed.runs.header import RunRequest
     from flowcraft_cli.backend import Backend
     from flowcraft_cli.views import RunView
 
@@ -74,7 +74,7 @@ def start(  # noqa: PLR0913, PLR0917  each is an option
     """
     import uuid
 
-    from flowcraft.distributed.header import RunRequest
+    from flowcraft.distributed.runs.header import RunRequest
 
     settings = Settings.read(backend=backend, db=db, queue=queue)
     request = RunRequest(

@@ -15,8 +15,8 @@ from flowcraft_cli.usage import OK
 
 if TYPE_CHECKING:
     from flowcraft.app import App
+    from flowcraft.distributed.jobs.worker import Worker
     from flowcraft.distributed.reconciliation import Reconciler
-    from flowcraft.distributed.worker import Worker
     from flowcraft_cli.backend import Backend
     from flowcraft_cli.health import Health
 
@@ -50,7 +50,7 @@ def worker(
 async def _work(settings: Settings) -> int:
     import structlog
 
-    from flowcraft.distributed.worker import Worker
+    from flowcraft.distributed.jobs.worker import Worker
     from flowcraft_cli.backend import open_backend
     from flowcraft_cli.garbage import collect_rarely
     from flowcraft_cli.health import Health, health_port
