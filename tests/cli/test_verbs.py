@@ -316,6 +316,35 @@ def test_mistakes_in_yaml_are_told_with_line_and_column(shop: Command) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("maxRetries: 1000000000000000000000000000000", "maxRetries"),
+        ("maxRetries: -1", "node ship: config: maxRetries must be a number of attempts, 0 or more, not -1"),
+        ("maxRetries: 1.5", "node ship: config: maxRetries must be a whole number of attempts, not 1.5"),
+        (
+            "retryDelay: -5",
+            "node ship: config: retryDelay must be a number of milliseconds, 0 or more, not -5",
+        ),
+        ("retryDelay: 1.0e+300", "config: retryDelay is 1e+300 milliseconds, and the most is 100 years"),
+        ("timeout: 1.0e+20", "node ship: config: timeout is 1e+20 milliseconds, and the most is 100 years"),
+        ("timeout: .inf", "timeout"),
+    ],
+)
+def test_numbers_that_no_run_could_live_with_are_told_with_line_and_column(
+    shop: Command, setting: str, told: str
+) -> None:
+    (shop.folder / "odd.yaml").write_text(
+        f"id: odd\nnodes:\n- id: ship\n  uses: ship\n  config:\n    joinStrategy: any\n    {setting}\n"
+    )
+    ended = shop("lint", "odd.yaml")
+    assert ended.code == 1
+    (line,) = ended.out.splitlines()
+    column = 5 + setting.index(" ") + 1
+    assert line.startswith(f"odd.yaml:7:{column}: error: INVALID_BLUEPRINT: ")
+    assert told in line
+
+
 def test_a_file_that_is_not_there_is_told(shop: Command) -> None:
     ended = shop("get")
 

@@ -228,3 +228,28 @@ def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "self.yaml").write_text("id: &a [*a]")
     with pytest.raises(BlueprintError, match="an alias contains itself"):
         Blueprint.load(tmp_path / "self.yaml")
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "told"),
+    [
+        ({"maxRetries": 1e30}, "maxRetries", "is 1e+30 attempts, and the most is 2^53 - 1"),
+        ({"retryDelay": 1e300}, "retryDelay", "is 1e+300 milliseconds, and the most is 100 years"),
+        ({"timeout": 2**53 - 1}, "timeout", "is 9007199254740991 milliseconds, and the most is 100 years"),
+        ({"timeout": -1}, "timeout", "must be a number of milliseconds, 0 or more, not -1"),
+        ({"joinStrategy": "some"}, "joinStrategy", "must be `all` or `any`, not 'some'"),
+    ],
+)
+def test_a_setting_that_no_run_could_live_with_is_refused_where_it_stands(
+    config: dict[str, Any], field: str, told: str
+) -> None:
+    nodes = [{"id": "a", "uses": "a"}, {"id": "b", "uses": "b", "config": config}]
+    with pytest.raises(BlueprintError) as refused:
+        Blueprint.from_dict({"id": "x", "nodes": nodes})
+    assert refused.value.path == ("nodes", 1, "config", field)
+    assert f"node b: config: {field} {told}" in str(refused.value)
+
+
+def test_whoever_means_for_ever_may_say_so() -> None:
+    nodes = [{"id": "a", "uses": "a", "config": {"maxRetries": 2**53 - 1}}]
+    assert Blueprint.from_dict({"id": "x", "nodes": nodes}).nodes[0].config.max_retries == 2**53 - 1

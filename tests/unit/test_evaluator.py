@@ -321,3 +321,44 @@ def test_a_macro_may_read_small_values_beside_a_long_list() -> None:
     assert ExpressionEvaluator().transform("size(items.map(i, i.price * rate))", scope) == 690
     scope["items"] = [{"price": n} for n in range(30_000)]
     assert ExpressionEvaluator().condition('items.exists(i, i.price > least && {"a": rate}.a == 2)', scope)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').system('true')",
+        "().__class__.__bases__",
+        "result.output.t.format(context)",
+        "eval('1') == 1",
+        "open('/etc/passwd') != null",
+        "[x for x in context]",
+        "lambda: 1",
+        "import os",
+        "pow(2, 99999999) > 0",
+        "2 ** 99999999 > 0",
+        "9223372036854775807 * 2 > 0",
+        "-9223372036854775808 / -1 > 0",
+        "1 / 0 > 0",
+        '"a" * 1000000000 == ""',
+        "timestamp('9999-12-31T23:59:59Z') + duration('999999999h') > timestamp('2000-01-01T00:00:00Z')",
+    ],
+)
+def test_an_expression_that_tries_to_leave_its_sandbox_or_to_grow_is_refused(expression: str) -> None:
+    with pytest.raises(EvaluationError):
+        EVALUATOR.condition(expression, SCOPE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "result.__class__",
+        "result.output.__class__.__mro__",
+        "result.output.t.__len__",
+        "context.__proto__.polluted",
+        "result.output.constructor.prototype",
+        "globalThis.process",
+        "__builtins__",
+    ],
+)
+def test_a_path_reaches_fields_and_no_attributes(path: str) -> None:
+    assert EVALUATOR.transform(path, SCOPE) is None

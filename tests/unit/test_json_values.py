@@ -13,7 +13,15 @@ from hypothesis import given
 from pydantic import BaseModel
 from tests.unit.strategies import json_values
 
-from flowcraft.json_values import MAX_INTEGER, NotJsonError, check_json, detached, encode_json, plain_json
+from flowcraft.json_values import (
+    MAX_INTEGER,
+    NotJsonError,
+    check_json,
+    detached,
+    encode_json,
+    path_to,
+    plain_json,
+)
 
 
 class Model(BaseModel):
@@ -95,3 +103,18 @@ def test_what_is_not_json_is_detached_too() -> None:
     copy = detached(value)
     assert copy == value
     assert copy["a"] is not value["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": [1, {"b.c": math.inf}]}, ("a", 1, "b.c")),
+        ({"a": {"b": {"c": 1}}, "a.b": {"c": 2**60}}, ("a.b", "c")),
+        ({"a": [{"b": {1: 2}}]}, ("a", 0, "b")),
+        (math.nan, ()),
+    ],
+)
+def test_the_place_of_what_is_no_json_can_be_gone_to(value: Any, path: tuple[Any, ...]) -> None:
+    with pytest.raises(NotJsonError) as refused:
+        check_json(value)
+    assert path_to(refused.value.place, value) == path

@@ -147,6 +147,46 @@ def test_each_mistake_is_told_with_its_place(
     assert found[0].severity == "warning"
 
 
+def polished(condition: str) -> Blueprint:
+    """charge, then a loop of ship and check that goes on while this holds, then tell."""
+    controller = {"id": "check", "uses": "loop-controller", "params": {"condition": condition}}
+    document = order(
+        edges=[
+            {"source": "charge", "target": "ship"},
+            {"source": "ship", "target": "check"},
+            {"source": "check", "target": "ship", "action": "continue"},
+            {"source": "check", "target": "tell", "action": "break"},
+        ]
+    ).to_dict()
+    return Blueprint.from_dict({**document, "nodes": [*document["nodes"], controller]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "character", "told"),
+    [
+        ("_outputs.shipp.score < 10", "UNKNOWN_OUTPUT", 1, "no such node; did you mean 'ship'?"),
+        ("1 < 2 && _outputs.tell.sent", "OUTPUT_NOT_BEFORE", 10, "'tell' never runs before 'check' ends"),
+        ("result.score < 10", "UNKNOWN_RESULT_FIELD", 1, "did you mean 'result.output.score'?"),
+        ("shipp.score < 10", "MISSPELT_NAME", 1, "did you mean 'ship'?"),
+    ],
+)
+def test_names_in_the_condition_of_a_loop_are_looked_at(
+    condition: str, code: str, character: int, told: str
+) -> None:
+    (found,) = lint(polished(condition), context_keys={"total"})
+    assert (found.code, found.severity, found.node) == (code, "warning", "check")
+    assert (found.path, found.character) == (("nodes", 3, "params", "condition"), character)
+    assert found.message.startswith("loop controller check: condition: ")
+    assert told in found.message
+
+
+@pytest.mark.parametrize(
+    "condition", ["ship.score < 10", "_outputs.charge.paid", "result.output.score < 10", "check.x", "more"]
+)
+def test_what_may_be_right_in_the_condition_of_a_loop_is_not_told(condition: str) -> None:
+    assert lint(polished(condition)) == []
+
+
 def codes(subject: Blueprint) -> list[tuple[str, str | None]]:
     return [(each.code, each.node) for each in lint(subject)]
 

@@ -18,7 +18,7 @@ import orjson
 from flowcraft.definition_reader import MAX_EDGES, MAX_NODES, DefinitionReader, kind_of
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition, without_none
 from flowcraft.errors import BlueprintError
-from flowcraft.json_values import NotJsonError, check_json, with_integers
+from flowcraft.json_values import NotJsonError, check_json, path_to, with_integers
 from flowcraft.sources import SourceDocument, SourceError, read_file
 
 __all__ = [
@@ -136,7 +136,9 @@ class Blueprint:
         try:
             check_json(document, MAX_VALUES)
         except NotJsonError as error:
-            raise BlueprintError(f"the blueprint is not JSON: {error}") from None
+            refused = BlueprintError(f"the blueprint is not JSON: {error}")
+            refused.path = path_to(error.place, document)
+            raise refused from None
         parts = DefinitionReader("the blueprint", document).blueprint()
         return cls(parts.id, parts.nodes, parts.edges, parts.metadata, parts.extra)
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from flowcraft.definition_reader import MAX_ATTEMPTS, MAX_EDGES, MAX_MILLISECONDS, MAX_NODES
+
 SCHEMA_ID: Final = "https://flowcraft.io/schemas/blueprint.schema.json"
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^#\[\]]+$")]
@@ -26,13 +28,13 @@ class _Part(BaseModel):
 class ConfigForm(_Part):
     """How a node is tried, replaced and joined."""
 
-    max_retries: Annotated[int, Field(ge=0)] | None = Field(
+    max_retries: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)] | None = Field(
         None, description="Attempts in all, the first included; without it, the implementation's own, else 1."
     )
-    retry_delay: Annotated[float, Field(ge=0)] | None = Field(
+    retry_delay: Annotated[float, Field(ge=0, le=MAX_MILLISECONDS)] | None = Field(
         None, description="Milliseconds before the second attempt; doubles from there."
     )
-    timeout: Annotated[float, Field(ge=0)] | None = Field(
+    timeout: Annotated[float, Field(ge=0, le=MAX_MILLISECONDS)] | None = Field(
         None, description="Milliseconds an attempt may take; 0 or nothing: no limit."
     )
     fallback: str | None = Field(
@@ -92,8 +94,8 @@ class BlueprintForm(_Part):
     """A Flowcraft blueprint: nodes, and the edges between them."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(description="Its name.")
-    nodes: Annotated[list[NodeForm], Field(max_length=20_000)] = Field(description="The steps.")
-    edges: Annotated[list[EdgeForm], Field(max_length=100_000)] | None = Field(
+    nodes: Annotated[list[NodeForm], Field(max_length=MAX_NODES)] = Field(description="The steps.")
+    edges: Annotated[list[EdgeForm], Field(max_length=MAX_EDGES)] | None = Field(
         None, description="The connections of the steps."
     )
     metadata: MetadataForm | None = Field(None, description="Version, and whatever else you keep with it.")

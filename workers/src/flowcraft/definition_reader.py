@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from flowcraft.definitions import EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition
+from flowcraft.durations import MAX_DURATION_S
 from flowcraft.errors import BlueprintError
+from flowcraft.json_values import MAX_INTEGER
 
 T = TypeVar("T")
 MAX_NODES: Final = 20_000
 MAX_EDGES: Final = 100_000
 MAX_ID_BYTES: Final = 255
 """Of UTF-8; an item id is at most 1,023 bytes, and escaping makes three of one."""
+MAX_ATTEMPTS: Final = MAX_INTEGER
+"""What somebody writes who means "for ever"; a larger number is no integer in every store."""
+MAX_MILLISECONDS: Final = MAX_DURATION_S * 1000
 _KEY_CHARACTERS: Final = frozenset("#[]")
 
 
@@ -55,7 +60,7 @@ class DefinitionReader:
             try:
                 yield read(reader)
             except BlueprintError as error:
-                error.path = (name, place)
+                error.path = (name, place, *error.path)
                 raise
 
     def node(self) -> NodeDefinition:
@@ -67,7 +72,11 @@ class DefinitionReader:
             raise BlueprintError(f"{self.where}: `uses` must name the node's implementation")
         params = self._mapping("params")
         inputs = self._inputs()
-        config = DefinitionReader(f"{self.where}: config", self._mapping("config")).config()
+        try:
+            config = DefinitionReader(f"{self.where}: config", self._mapping("config")).config()
+        except BlueprintError as error:
+            error.path = ("config", *error.path)
+            raise
         return NodeDefinition(node_id, uses, params, inputs, config, extra=self.rest)
 
     def edge(self) -> EdgeDefinition:
@@ -88,16 +97,14 @@ class DefinitionReader:
         """The object as a node's configuration."""
         join = self._text("joinStrategy") or "all"
         if join not in {"all", "any"}:
-            raise BlueprintError(f"{self.where}: joinStrategy must be `all` or `any`, not {join!r}")
-        attempts = self._number("maxRetries", "attempts")
+            raise self._wrong("joinStrategy", f"must be `all` or `any`, not {join!r}")
+        attempts = self._number("maxRetries", "attempts", MAX_ATTEMPTS, "2^53 - 1")
         if attempts is not None and attempts != int(attempts):
-            raise BlueprintError(
-                f"{self.where}: maxRetries must be a whole number of attempts, not {attempts}"
-            )
+            raise self._wrong("maxRetries", f"must be a whole number of attempts, not {attempts}")
         return NodeConfig(
             None if attempts is None else int(attempts),
-            _seconds(self._number("retryDelay", "milliseconds")),
-            _seconds(self._number("timeout", "milliseconds")) or None,
+            _seconds(self._milliseconds("retryDelay")),
+            _seconds(self._milliseconds("timeout")) or None,
             self._text("fallback"),
             cast("JoinStrategy", join),
             extra=self.rest,
@@ -139,7 +146,10 @@ class DefinitionReader:
             return value or None
         raise BlueprintError(f"{self.where}: `{name}` must be a string, not {kind_of(value)}")
 
-    def _number(self, name: str, unit: str) -> float | None:
+    def _milliseconds(self, name: str) -> float | None:
+        return self._number(name, "milliseconds", MAX_MILLISECONDS, "100 years")
+
+    def _number(self, name: str, unit: str, most: float, most_shown: str) -> float | None:
         value = self.rest.pop(name, None)
         if value is None:
             return None
@@ -149,8 +159,16 @@ class DefinitionReader:
             or not math.isfinite(value)
             or value < 0
         ):
-            raise BlueprintError(f"{self.where}: {name} must be a number of {unit}, 0 or more, not {value!r}")
+            raise self._wrong(name, f"must be a number of {unit}, 0 or more, not {value!r}")
+        if value > most:
+            raise self._wrong(name, f"is {value!r} {unit}, and the most is {most_shown}")
         return value
+
+    def _wrong(self, name: str, told: str) -> BlueprintError:
+        """The error about one field, which knows its place."""
+        error = BlueprintError(f"{self.where}: {name} {told}")
+        error.path = (name,)
+        return error
 
     def _mapping(self, name: str) -> Mapping[str, Any]:
         value = self.rest.pop(name, None)

@@ -24,7 +24,15 @@ _SCALARS: Final = frozenset({type(None), bool, str})
 
 
 class NotJsonError(ValueError):
-    """A value that JSON cannot say; the message starts with its place, as in ``.items[3].price``."""
+    """A value that JSON cannot say; the message starts with its place, as in ``.items[3].price``.
+
+    Attributes:
+        place: That place, where it is known; empty for the whole.
+    """
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 def plain_json(value: Any) -> Any:
@@ -97,12 +105,15 @@ def check_json(value: Any, max_values: int | None = None) -> None:
             raise NotJsonError(f"it has more than {max_values} values")
         if depth > MAX_DEPTH:
             raise NotJsonError(
-                f"{_shown(place)} nests deeper than {MAX_DEPTH}; flatten it (or does it contain itself?)"
+                f"{_shown(place)} nests deeper than {MAX_DEPTH}; flatten it (or does it contain itself?)",
+                place,
             )
         if isinstance(item, Mapping):
             for key, child in item.items():
                 if not isinstance(key, str):
-                    raise NotJsonError(f"{_shown(place)} has the key {key!r}, not a string; use {str(key)!r}")
+                    raise NotJsonError(
+                        f"{_shown(place)} has the key {key!r}, not a string; use {str(key)!r}", place
+                    )
                 _check_text(key, place)
                 stack.append((child, f"{place}.{key}", depth + 1))
         elif isinstance(item, list | tuple):
@@ -116,11 +127,13 @@ def _check_scalar(item: Any, place: str) -> None:
         _check_text(item, place)
     elif isinstance(item, float):
         if not math.isfinite(item):
-            raise NotJsonError(f"{_shown(place)} is {item}, which JSON cannot say; use None or a string")
+            raise NotJsonError(
+                f"{_shown(place)} is {item}, which JSON cannot say; use None or a string", place
+            )
     elif isinstance(item, int) and not isinstance(item, bool):
         if abs(item) > MAX_INTEGER:
             raise NotJsonError(
-                f"{_shown(place)} is an integer above 53 bits, which would lose digits; use a string"
+                f"{_shown(place)} is an integer above 53 bits, which would lose digits; use a string", place
             )
     elif type(item) not in _SCALARS:
         try:
@@ -128,8 +141,33 @@ def _check_scalar(item: Any, place: str) -> None:
         except (TypeError, ValueError):
             raise NotJsonError(
                 f"{_shown(place)} is a {type(item).__name__}, not JSON "
-                f"(None, bool, int, float, str, list, dict){_advice(item)}"
+                f"(None, bool, int, float, str, list, dict){_advice(item)}",
+                place,
             ) from None
+
+
+def path_to(place: str, value: Any) -> tuple[str | int, ...]:
+    """The keys and positions that lead to a place in this value, as far as they are in it."""
+    path: list[str | int] = []
+    while place:
+        if isinstance(value, Mapping):
+            keys = [key for key in value if isinstance(key, str) and _begins(place, f".{key}")]
+            if not keys:
+                break
+            key = max(keys, key=len)
+            path.append(key)
+            value, place = value[key], place[len(key) + 1 :]
+        elif isinstance(value, list | tuple) and place.startswith("["):
+            position, _, place = place[1:].partition("]")
+            path.append(int(position))
+            value = value[int(position)]
+        else:
+            break
+    return tuple(path)
+
+
+def _begins(place: str, step: str) -> bool:
+    return place.startswith(step) and place[len(step) : len(step) + 1] in ("", ".", "[")
 
 
 def is_unicode(text: str) -> bool:
@@ -144,7 +182,7 @@ def is_unicode(text: str) -> bool:
 def _check_text(text: str, place: str) -> None:
     if not is_unicode(text):
         raise NotJsonError(
-            f"{_shown(place)} has text with half of a surrogate pair, which is not Unicode"
+            f"{_shown(place)} has text with half of a surrogate pair, which is not Unicode", place
         ) from None
 
 

@@ -7,10 +7,13 @@ chooses another branch. What can be known before a run is told here, and nothing
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
+from flowcraft.analysis import kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
+from flowcraft.engine.inputs import LOOP_CONTROLLER, controller_condition
 from flowcraft.errors import EvaluationError
 from flowcraft.evaluator import Expression, compile_expression
 from flowcraft.linting.finding import Finding, Path, Words
@@ -35,13 +38,49 @@ def unknown_names(blueprint: Blueprint, context_keys: Collection[str] = ()) -> I
             yield from looker.inputs(place, node)
     for place, edge in enumerate(blueprint.edges):
         if edge.condition is not None:
-            yield from looker.expression(place, edge, "condition", edge.condition)
+            yield from looker.expression(_Reader.edge(place, edge, "condition"), edge.condition)
         if edge.transform is not None:
-            yield from looker.expression(place, edge, "transform", edge.transform)
+            yield from looker.expression(_Reader.edge(place, edge, "transform"), edge.transform)
+    if LOOP_CONTROLLER in kinds(blueprint):
+        for place, node in enumerate(blueprint.nodes):
+            if (condition := controller_condition(node)) is not None:
+                yield from looker.expression(_Reader.controller(place, node), condition)
 
 
 Told = tuple[str, str]
 """Code and message."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Who evaluates an expression: an edge when its source has run, or a loop controller.
+
+    Attributes:
+        shown: Its name in a message.
+        behind: The node whose result it reads, and before whose end everything it reads must have run.
+        kind: A transform knows fewer names than a condition.
+        path: Where the expression stands.
+        node: The node to tell of; None for an edge.
+        ends: The edge to tell of; None for a node.
+    """
+
+    shown: str
+    behind: str
+    kind: Literal["condition", "transform"]
+    path: Path
+    node: str | None = None
+    ends: tuple[str, str] | None = None
+
+    @classmethod
+    def edge(cls, place: int, edge: EdgeDefinition, kind: Literal["condition", "transform"]) -> _Reader:
+        ends = (edge.source, edge.target)
+        shown = f"edge {edge.source} -> {edge.target}: {kind}"
+        return cls(shown, edge.source, kind, ("edges", place, kind), ends=ends)
+
+    @classmethod
+    def controller(cls, place: int, node: NodeDefinition) -> _Reader:
+        path: Path = ("nodes", place, "params", "condition")
+        return cls(f"loop controller {node.id}: condition", node.id, "condition", path, node=node.id)
 
 
 class _Looker:
@@ -76,31 +115,31 @@ class _Looker:
                 told = f"node {node.id}: inputs name {head!r}, which is no node"
                 yield self._warning("MISSPELT_NAME", told, head, node.id, path)
 
-    def expression(self, place: int, edge: EdgeDefinition, field: str, source: str) -> Iterator[Finding]:
+    def expression(self, reader: _Reader, source: str) -> Iterator[Finding]:
         """Look at the names of a condition or transform; what cannot be compiled is told elsewhere."""
         try:
             expression = compile_expression(source)
         except EvaluationError:
             return
-        ends = (edge.source, edge.target)
         for path in sorted(expression.reads):
-            told = self._told(edge, field, path)
+            told = self._told(reader, path)
             if told is not None:
                 code, message = told
                 yield Finding(
                     code,
-                    f"edge {edge.source} -> {edge.target}: {field}: {message}",
-                    edge=ends,
+                    f"{reader.shown}: {message}",
+                    reader.node,
+                    reader.ends,
                     severity="warning",
-                    path=("edges", place, field),
+                    path=reader.path,
                     character=_place(expression, path[0]),
                 )
 
-    def _told(self, edge: EdgeDefinition, field: str, path: tuple[str, ...]) -> Told | None:
+    def _told(self, reader: _Reader, path: tuple[str, ...]) -> Told | None:
         head, rest = path[0], path[1:]
         if head in SCOPE:
-            return self._of_scope(edge, head, rest[0]) if rest else None
-        if field == "transform":
+            return self._of_scope(reader, head, rest[0]) if rest else None
+        if reader.kind == "transform":
             return (
                 "UNKNOWN_NAME",
                 f"a transform knows {', '.join(SCOPE)}; {head!r} is none of them, so it is null; "
@@ -108,7 +147,7 @@ class _Looker:
             )
         return self._misspelt(head)
 
-    def _of_scope(self, edge: EdgeDefinition, head: str, name: str) -> Told | None:
+    def _of_scope(self, reader: _Reader, head: str, name: str) -> Told | None:
         if head == "result" and name not in RESULT_FIELDS:
             return (
                 "UNKNOWN_RESULT_FIELD",
@@ -116,15 +155,15 @@ class _Looker:
                 f"did you mean 'result.output.{name}'?",
             )
         if head == "_outputs":
-            return self._output(edge, name)
+            return self._output(reader.behind, name)
         return self._misspelt(name) if head == "context" else None
 
-    def _output(self, edge: EdgeDefinition, name: str) -> Told | None:
+    def _output(self, behind: str, name: str) -> Told | None:
         if name not in self._ids:
             meant = self._names.hint(name)
             return "UNKNOWN_OUTPUT", f"it reads the output of {name!r}, but there is no such node{meant}"
-        if not self._comes_before(name, edge.source, or_is=True):
-            return "OUTPUT_NOT_BEFORE", f"{name!r} never runs before {edge.source!r} ends, so it is null"
+        if not self._comes_before(name, behind, or_is=True):
+            return "OUTPUT_NOT_BEFORE", f"{name!r} never runs before {behind!r} ends, so it is null"
         return None
 
     def _misspelt(self, name: str) -> Told | None:
