@@ -1,7 +1,8 @@
 """What a node costs in runs of 100, 1,000 and 10,000 nodes: in a row, side by side, in a loop, in a batch.
 
 ``python -m benchmarks.growth`` starts the stand-ins, runs each shape in each size once, and prints requests
-and CPU a node; constant cost is a flat line. It takes some minutes, so ``make bench`` does not run it.
+and CPU a node; constant cost is a flat line. It takes some minutes, so ``make bench`` does not run it. A
+second table says what it costs that something lasts (`benchmarks/lasting.py`): ``--lasting``, only that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 from tabulate import tabulate
 from tests.emulators.stand_ins import RunningStandIns
 
+from benchmarks import lasting
 from benchmarks.azure_engine import on_azure
 from benchmarks.laps import Lap
 from benchmarks.workflows import app, fan, row
@@ -157,9 +159,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--lasting", action="store_true", help="only what it costs that something lasts")
     given = parser.parse_args()
+    lasted = lasting.measure()
+    if given.lasting:
+        print(f"{lasting.table(lasted)}\n\n{lasting.curves(lasted)}")
+        return 0
     found = asyncio.run(measure(given.shapes, given.sizes))
-    print(f"{table(found)}\n\n{curve(found)}")
+    print(f"{table(found)}\n\n{curve(found)}\n\n{lasting.table(lasted)}\n\n{lasting.curves(lasted)}")
     growing = grown(found)
     print(f"\ngrowing: {', '.join(growing) or 'none'}")
     return 1 if growing else 0
