@@ -14,7 +14,6 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
@@ -126,19 +125,39 @@ def execute_node(
     return _execute(work, around, fallback, first_attempt)
 
 
+async def execute_again(
+    work: Work, around: Surroundings, context: NodeContext, error: BaseException, fallback: Work | None
+) -> Outcome:
+    """Go on with a node whose first attempt the caller has made, in this context, and which raised this.
+
+    Raises:
+        asyncio.CancelledError: the calling task was cancelled and the node was not.
+    """
+    tried = _raised(error, context, context.cancelled, attempt=1)
+    if isinstance(tried, Cancelled):
+        return tried
+    return await _go_on(node_call(work.implementation, around.threads), work, around, fallback, tried)
+
+
 async def _execute(work: Work, around: Surroundings, fallback: Work | None, first_attempt: int) -> Outcome:
     call = node_call(work.implementation, around.threads)
-    policy = work.policy
-    attempt = first_attempt
+    tried = await _try(call.attempt, work.context(first_attempt), work.policy, around, first_attempt)
+    if not isinstance(tried, _Failure):
+        return tried
+    return await _go_on(call, work, around, fallback, tried)
+
+
+async def _go_on(
+    call: NodeCall, work: Work, around: Surroundings, fallback: Work | None, failed: _Failure
+) -> Outcome:
+    """What follows from a failed attempt: more of them, after a delay each, or the end of all attempts."""
+    policy, moment_s = work.policy, around.moment_s
     while True:
-        context = work.context(attempt)
-        tried = await _try(call.attempt, context, policy, around, attempt)
-        if not isinstance(tried, _Failure):
-            return tried
-        if tried.final or attempt >= policy.max_attempts:
-            return await _give_up(call, work, around, _LastTry(context, tried.error, attempt), fallback)
+        context, attempt = failed.context, failed.attempt
+        if failed.final or attempt >= policy.max_attempts:
+            return await _give_up(call, work, around, failed, fallback)
         delay_s = backoff_s(policy, attempt, around.random)
-        detail = ErrorDetail.of(tried.error)
+        detail = ErrorDetail.of(failed.error)
         if around.telemetry is not None:
             around.telemetry.node_retried(context, detail, delay_s)
         _log.warning(
@@ -149,11 +168,14 @@ async def _execute(work: Work, around: Surroundings, fallback: Work | None, firs
             error=detail.message,
             retry_in_s=round(delay_s, 3),
         )
-        if delay_s > around.moment_s:
+        if delay_s > moment_s:
             return RetryLater(delay_s, attempt, detail)
         if delay_s > 0 and not await slept(delay_s, context, around.clock):
             return Cancelled(attempt)
-        attempt += 1
+        tried = await _try(call.attempt, work.context(attempt + 1), policy, around, attempt + 1)
+        if not isinstance(tried, _Failure):
+            return tried
+        failed = tried
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, random: Random) -> float:
@@ -166,14 +188,11 @@ def backoff_s(policy: RetryPolicy, attempt: int, random: Random) -> float:
 
 @value_class
 class _Failure:
+    """A failed attempt; ``final``: another one would be no use."""
+
     error: BaseException
     final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _LastTry:
     context: NodeContext
-    error: BaseException
     attempt: int
 
 
@@ -188,40 +207,41 @@ async def _try(
     cancelled = context.cancelled  # the caller's; a timeout gives the attempt another one
     if cancelled.is_set():
         return Cancelled(attempt - 1)
-    tried: Completed | _Failure
     try:
         context.detach(around.serializer, around.logger)
         if policy.timeout_s is None:
             result = await code(context)
         else:
             result = await within(code(context), policy.timeout_s, context, around.clock)
-        tried = Completed(result, context.context.writes, attempt)
-    except asyncio.CancelledError as error:
-        if being_cancelled() and not cancelled.is_set():
-            raise
-        tried = _Failure(error, final=False)  # else the code let a cancellation of its own escape
-    except (GeneratorExit, KeyboardInterrupt):
-        raise  # the program's end, not the code's
     except BaseException as error:  # panics of extension modules are no ``Exception``
-        tried = _failure(error)
-    if isinstance(tried, _Failure):
-        context.context.drop_unawaited()
+        return _raised(error, context, cancelled, attempt)
     if cancelled.is_set():
         uncancel()
-        return tried if isinstance(tried, Completed) else Cancelled(attempt)
-    return tried
+    return Completed(result, context.context.writes, attempt)
 
 
-def _failure(error: BaseException) -> _Failure:
+def _raised(
+    error: BaseException, context: NodeContext, cancelled: asyncio.Event, attempt: int
+) -> _Failure | Cancelled:
+    """What an attempt came to that raised this; the program's own end is raised again."""
+    if isinstance(error, GeneratorExit | KeyboardInterrupt):
+        raise error
+    if isinstance(error, asyncio.CancelledError) and being_cancelled() and not cancelled.is_set():
+        raise error  # else the code let a cancellation of its own escape
+    context.context.drop_unawaited()
+    if cancelled.is_set():
+        uncancel()
+        return Cancelled(attempt)
     if isinstance(error, PhaseFailedError):
-        return _Failure(error.cause, final=True)
+        return _Failure(error.cause, True, context, attempt)
     if isinstance(error, SystemExit):
-        return _Failure(NonRetryableError(f"the node called sys.exit({error.code!r})"), final=True)
-    return _Failure(error, isinstance(error, NonRetryableError))
+        told = NonRetryableError(f"the node called sys.exit({error.code!r})")
+        return _Failure(told, True, context, attempt)
+    return _Failure(error, isinstance(error, NonRetryableError), context, attempt)
 
 
 async def _give_up(
-    call: NodeCall, work: Work, around: Surroundings, last: _LastTry, fallback: Work | None
+    call: NodeCall, work: Work, around: Surroundings, last: _Failure, fallback: Work | None
 ) -> Outcome:
     """The attempts are used up: the class's own fallback, its clean-up, then the blueprint's fallback."""
     error = last.error
