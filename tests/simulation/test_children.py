@@ -52,6 +52,26 @@ def test_an_item_that_ends_its_workers_fails_by_itself() -> None:
             1308, Plan(single=(At(42, "crash before"),)), id="whoever was told that all are done died of it"
         ),
         pytest.param(1339, Plan(single=(At(86, "crash after"),)), id="the same among nodes that make nodes"),
+        pytest.param(
+            20_000_410,
+            Plan(single=(At(21, "visibility runs out"), At(46, "message twice")), repairs=True),
+            id="a lost delivery that had signalled everything left no mark of it",
+        ),
+        pytest.param(
+            20_017_010,
+            Plan(single=(At(114, "frozen after"),)),
+            id="an owner whose children are done was signalled beside others as if it had not begun",
+        ),
+        pytest.param(
+            20_029_410,
+            Plan(single=(At(54, "message twice"),)),
+            id="a doubled message of an item that waits to be tried again ran its first attempt again",
+        ),
+        pytest.param(
+            20_041_510,
+            Plan(single=(At(54, "crash after"),)),
+            id="an item failed, and its worker died before it failed the run",
+        ),
     ],
 )
 def test_what_was_once_wrong(seed: int, plan: Plan) -> None:

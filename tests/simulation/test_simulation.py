@@ -76,6 +76,11 @@ def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> 
         ),
         pytest.param(100_062, Plan(), id="a drain that cut a claim short left it"),
         pytest.param(200_086, Plan(), id="a drain that cut a discharge short left its claim"),
+        pytest.param(
+            20_031_300,
+            Plan(single=(At(15, "message twice"),)),
+            id="a doubled message of a node that waits to be tried again ran its first attempt again",
+        ),
     ],
 )
 def test_what_was_once_wrong(seed: int, plan: Plan) -> None:

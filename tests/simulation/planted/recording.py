@@ -294,8 +294,8 @@ def _records_are_overwritten(patches: Patches) -> None:
 )
 def _alarms_prove_nothing(patches: Patches) -> None:
     def around_take(original: Any) -> Any:
-        async def take(self: Turn, key: str, *, look: bool, proven: bool) -> Turned | None:
-            turned: Turned | None = await original(self, key, look=look or proven, proven=False)
+        async def take(self: Turn, key: str, *, look: bool, proven: bool, woken: bool) -> Turned | None:
+            turned: Turned | None = await original(self, key, look=look or proven, proven=False, woken=woken)
             return turned
 
         return take

@@ -58,7 +58,7 @@ class Message:
     @property
     def claim(self) -> str:
         """What is claimed to act on it; see ``claim_name``."""
-        return claim_name(self.node_key, woken=self.woken)
+        return claim_name(self.node_key, woken=self.woken, alarm=self.alarm)
 
     def to_body(self) -> str:
         """JSON with upstream's names; what is at its default is left out."""
@@ -142,12 +142,13 @@ def _text(document: dict[str, Any], name: str) -> str:
     return value
 
 
-def claim_name(key: str, *, woken: bool) -> str:
-    """What is claimed to act on a node key: of one that has awaited children, something else than at first.
+def claim_name(key: str, *, woken: bool = False, alarm: bool = False) -> str:
+    """What is claimed to act on a node key: of one that has awaited something, another thing than at first.
 
-    Its first obligation is discharged once they are signalled, so that a doubled message finds it done.
+    Its first obligation is discharged once its children are signalled, or once its alarm is set, so that a
+    doubled message finds it done.
     """
-    return f"children:{key}" if woken else key
+    return f"children:{key}" if woken else f"alarm:{key}" if alarm else key
 
 
 def poison_body(body: str, reason: str, deliveries: int) -> str:

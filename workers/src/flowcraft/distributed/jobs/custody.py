@@ -74,28 +74,35 @@ class Custody:
 
         A key that is ``woken`` has awaited its children.
         """
-        name = claim_name(passed, woken=self.woken)
-        if name in self.ledger.held:
-            self.ledger.held.remove(name)
-        self.ledger.passed.append(name)
+        self._pass(claim_name(passed, woken=self.woken, alarm=self.alarm))
         if self.message is not None:
             # Deliveries before this one were for keys that are passed: they say nothing against this key.
             base = self.delivery.delivery_count - 1
             self.message = replace(self.message.at(key, session), base=base, woken=woken)
+
+    def _pass(self, name: str) -> None:
+        if name in self.ledger.held:
+            self.ledger.held.remove(name)
+        self.ledger.passed.append(name)
 
     @property
     def woken(self) -> bool:
         """Whether the node key reached has awaited its children."""
         return self.message is not None and self.message.woken
 
+    @property
+    def alarm(self) -> bool:
+        """Whether the node key reached has awaited something else."""
+        return self.message is not None and self.message.alarm
+
     # ---- claims ----
 
-    async def claim(self, key: str, *, activity: int = 0, woken: bool = False) -> Claim:
-        """Claim a node key for this delivery; ``woken`` if it has awaited its children.
+    async def claim(self, key: str, *, activity: int = 0, woken: bool = False, alarm: bool = False) -> Claim:
+        """Claim a node key for this delivery; ``woken`` or ``alarm`` if it has awaited something.
 
         Without the store, work may be done twice; a record counts once.
         """
-        name = claim_name(key, woken=woken)
+        name = claim_name(key, woken=woken, alarm=alarm)
         lease_s = self._services.settings.visibility_timeout_s
         request = ClaimRequest(self.run_id, name, self.token, lease_s, activity)
         try:
@@ -112,6 +119,9 @@ class Custody:
     async def discharge(self, *, parked: bool, moved: int, hint: str = "") -> int | None:
         """End the claims: keys passed are done, the held ones too unless they are parked.
 
+        Of a delivery that was lost only those are done under which nothing is left to do: whoever has the
+        message now starts from an older key.
+
         Gives the run's count of open obligations; None where there was nothing to tell, or nobody to ask.
         """
         ledger, self.ledger = self.ledger, Ledger()
@@ -124,7 +134,7 @@ class Custody:
     async def _tell(self, ledger: Ledger, *, parked: bool, moved: int, hint: str = "") -> int | None:
         done = ledger.passed if parked else ledger.claims
         released = ledger.held if parked else []
-        if self.lost:  # the message could not be rewritten: whoever has it now starts from an older key
+        if self.lost and parked:  # the message could not be rewritten
             done, released = [], ledger.claims
         if not (done or released or hint):
             return None
@@ -177,17 +187,25 @@ class Custody:
         if self.message is not None:
             self.message = replace(self.message.at(key, session), alarm=True)
         await self._rewrite(delay_s, self.delivery.delivery_count)
-        return await self.discharge(parked=True, moved=-1)
+        return await self.park(key)
+
+    async def park(self, key: str) -> int | None:
+        """End the claims of a node key that waits: it has begun, and whatever wakes it claims something else.
+
+        Gives the run's count of open obligations, if known.
+        """
+        if key in self.ledger.held:
+            self._pass(key)
+        return await self.discharge(parked=True, moved=0 if self.lost else -1)
 
     async def delete(self) -> None:
-        """Remove the message, unless it was lost.
-
-        Raises:
-            DeliveryLostError: it was delivered again.
-        """
+        """Remove the message, unless it was lost."""
         async with self._receipt:
             if not self.lost:
-                await self._services.queue.delete(self.delivery)
+                try:
+                    await self._services.queue.delete(self.delivery)
+                except DeliveryLostError:
+                    self.lost = True
 
     async def poison(self, reason: str) -> None:
         """Move the message to the poison queue."""

@@ -30,7 +30,6 @@ from flowcraft.ports import Claim, Delivery
 from flowcraft.ports.errors import (
     BackendRefusedError,
     BackendUnavailableError,
-    DeliveryLostError,
     PreconditionFailedError,
     StaleReadError,
 )
@@ -118,9 +117,6 @@ class Job:
         log = self._services.log
         try:
             await self._work(message)
-        except DeliveryLostError:
-            self._custody.lost = True
-            await self._custody.discharge(parked=True, moved=0)  # whoever has it now need not wait for them
         except NotReadyError as error:
             self.trouble = ("NotReadyError", str(error))
             log.warning("message of no meaning dropped", run_id=self.run_id, reason=str(error))
@@ -160,7 +156,7 @@ class Job:
         self._turn = turn = self._new_turn(run, message)
         start = run.plan.start_keys()
         key = run.plan.placed(message.node_key) or start[0]
-        look = message.check or self._custody.delivery.delivery_count > 1
+        look = message.check or bool(message.not_before) or self._custody.delivery.delivery_count > 1
         if message.is_start and len(start) > 1:
             siblings = start[1:]
             claim = await self._custody.claim(key, activity=len(siblings))
@@ -171,7 +167,10 @@ class Job:
                 return
         else:
             activity = int(message.alarm)
-            if not await self._holds(await self._custody.claim(key, activity=activity, woken=message.woken)):
+            claim = await self._custody.claim(
+                key, activity=activity, woken=message.woken, alarm=message.alarm
+            )
+            if not await self._holds(claim):
                 return
         await self._walk(run, turn, key, look=look, proven=message.alarm or message.woken)
 
@@ -196,7 +195,7 @@ class Job:
         while True:
             run.busy.add(key)
             try:
-                turned = await turn.take(key, look=look, proven=proven)
+                turned = await turn.take(key, look=look, proven=proven, woken=self._custody.woken)
                 next_key = await self._proceed(run, turn, turned, woken=proven) if turned else key
             finally:
                 run.busy.discard(key)
@@ -231,7 +230,7 @@ class Job:
         """Signal what follows from a record; the node key to go on with, None when the delivery is over."""
         record = turned.record
         if not record.resolved and turned.wave is None:
-            await self._park(run, turn, record)
+            await self._park(run, turn, turned)
             return None
         if record.resolved:
             if woken:
@@ -287,17 +286,22 @@ class Job:
         # Claimed before the siblings are sent, so that they are counted before any of them can end.
         woken = next_key in routed.woken
         claim = await self._custody.claim(next_key, activity=len(siblings), woken=woken)
-        await self._send(run, siblings, again=turned.adopted)
+        await self._send(run, siblings, again=turned.adopted, woken=routed.woken)
         self._custody.move_on(turned.record.key, next_key, turn.session, woken=woken)
         return next_key if await self._holds(claim, len(siblings)) else None
 
-    async def _send(self, run: Run, keys: Sequence[str], *, again: bool) -> None:
-        """Signal node keys; ``again`` if they may have been signalled before, and have a record by now."""
+    async def _send(self, run: Run, keys: Sequence[str], *, again: bool, woken: Sequence[str] = ()) -> None:
+        """Signal node keys; ``again`` if they may have been signalled before, and have a record by now.
+
+        Those ``woken`` have awaited their children.
+        """
         session = self._turn.session if self._turn else ""
         blueprint_id = run.plan.blueprint.id
         trace = self._narrator.trace()
         bodies = [
-            Message(run.run_id, blueprint_id, key, session, check=again, trace=trace).to_body()
+            Message(
+                run.run_id, blueprint_id, key, session, check=again, woken=key in woken, trace=trace
+            ).to_body()
             for key in keys
         ]
         width = self._services.settings.parallel_sends
@@ -306,12 +310,13 @@ class Job:
             self._sent()
         self._narrator.enqueued(run, keys)
 
-    async def _park(self, run: Run, turn: Turn, record: NodeRecord) -> None:
+    async def _park(self, run: Run, turn: Turn, turned: Turned) -> None:
         """The node waits: for a time (the message becomes its alarm), or for a signal (the message ends)."""
-        wake_at, now = parse_time(record.wake_at), self._services.clock.now()
+        record, now = turned.record, self._services.clock.now()
+        wake_at = now if turned.due else parse_time(record.wake_at)
         if wake_at is None:
             await self._custody.delete()
-            active = await self._custody.discharge(parked=True, moved=-1)
+            active = await self._custody.park(record.key)
         else:
             delay_s = max((wake_at - now).total_seconds(), 0.0)
             active = await self._custody.become_alarm(record.key, turn.session, delay_s)
@@ -422,7 +427,8 @@ class Job:
         if run is None:
             return
         key = run.plan.placed(message.node_key) or run.plan.start_keys()[0]
-        if not await self._holds(await self._custody.claim(key, woken=message.woken)):
+        claim = await self._custody.claim(key, woken=message.woken, alarm=message.alarm)
+        if not await self._holds(claim):
             return  # a slow worker is executing it after all
         self._turn = turn = self._new_turn(run, message)
         try:

@@ -35,11 +35,13 @@ class Turned:
         record: The node key's record as it is stored now.
         wave: What follows from it; None if it failed or waits, other than for its children.
         adopted: Somebody else, or an earlier delivery, wrote the record.
+        due: What the node key waits for has happened already: its alarm is to ring at once.
     """
 
     record: NodeRecord
     wave: Wave | None
     adopted: bool
+    due: bool = False
 
 
 class Recorder:

@@ -52,13 +52,14 @@ class Turn:
         """Later reads see at least this."""
         self._gatherer.session = session
 
-    async def take(self, key: str, *, look: bool, proven: bool) -> Turned | None:
+    async def take(self, key: str, *, look: bool, proven: bool, woken: bool = False) -> Turned | None:
         """Act on a node key; None if its execution was cancelled.
 
         Args:
             key: The node key, claimed by this delivery.
             look: It may have a record already.
             proven: It has an ``awaiting`` record (this is its alarm).
+            woken: It has awaited its children.
 
         Raises:
             StaleReadError: facts that must exist are not visible here yet.
@@ -68,7 +69,7 @@ class Turn:
         own, facts = await self._gatherer.load(key, look=look or proven, proven=proven)
         if own is not None and own.record.resolved:
             return await self._recorder.adopt(own.record)
-        act = self._act(key, facts, own, proven=proven)
+        act = replace(self._act(key, facts, own), proven=proven, woken=woken)
         if self._gatherer.owned is not None:
             self._require_code(act.definition.uses)
         if own is None:
@@ -106,10 +107,10 @@ class Turn:
             await self._gatherer.require_ready(key)
         return await self.fail(self._act(key, Facts({}, {}, None), own), error, 0)
 
-    def _act(self, key: str, facts: Facts, own: StoredRecord | None, *, proven: bool = False) -> Act:
+    def _act(self, key: str, facts: Facts, own: StoredRecord | None) -> Act:
         owned = self._gatherer.owned
         node = self.run.plan.node(key) if owned is None else owned.node(key)
-        return Act(key, node.definition, facts, own, self.services.clock.now(), proven)
+        return Act(key, node.definition, facts, own, self.services.clock.now())
 
     def _require_code(self, uses: str) -> None:
         """Nodes of the blueprint were looked for when the run was opened; those made since then were not."""
@@ -127,7 +128,8 @@ class Turn:
 
     async def _go_on(self, act: Act, record: NodeRecord) -> Turned | None:
         wake_at = parse_time(record.wake_at)
-        if wake_at is not None and wake_at > act.started:
+        # What comes after its time is its alarm's: this message becomes one, and claims what alarms claim.
+        if wake_at is not None and (wake_at > act.started or not act.proven):
             return self.still(record)
         kind = WOKEN.get(record.kind or "retry")
         return await (self._begin(act) if kind is None else kind.go_on(self, act, record))
@@ -138,9 +140,9 @@ class Turn:
             return self._gatherer.owned.input(self.run.plan, act.key, act.facts)
         return node_input(self.run.plan, act.key, act.facts)
 
-    def still(self, record: NodeRecord) -> Turned:
-        """It waits on: nothing is written."""
-        return Turned(record, None, adopted=True)
+    def still(self, record: NodeRecord, *, due: bool = False) -> Turned:
+        """It waits on: nothing is written; ``due`` if whoever is woken has something to do."""
+        return Turned(record, None, adopted=True, due=due)
 
     async def wait(self, act: Act, kind: AwaitKind, wake_at: str | None = None, **facts: Any) -> Turned:
         """Record that the node key waits; without ``wake_at``, for somebody who signals it."""

@@ -28,6 +28,9 @@ async def signalled_again(turn: Acting, record: NodeRecord) -> Turned:
     keys = list(children.keys())
     records = dict(await turn.services.facts.resolved(turn.run.run_id, keys, turn.session))
     found = derive({**records, record.key: record})
+    if found.failed:  # whoever recorded that may have died before it failed the run
+        loaded = await turn.services.facts.load(turn.run.run_id, nodes=found.failed[:1], session=turn.session)
+        return Turned(loaded.records[found.failed[0]].record, None, adopted=True)
     if found.woken:  # whoever was told so may have died before it woke the owner
         return Turned(record, Wave((record.key,), (), (), ended=False), adopted=True)
     return Turned(record, children.recover(records, found.ready), adopted=True)
@@ -40,7 +43,7 @@ class _Awaited:
         raise AssertionError(f"{act.key} awaits children by its record alone")
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
-        if not act.proven:  # an earlier delivery of its first message died while it signalled them
+        if not act.woken:  # an earlier delivery of its first message died while it signalled them
             return await signalled_again(turn, record)
         return await turn.complete(act, Owned.of(record).result, attempts=record.attempt)
 

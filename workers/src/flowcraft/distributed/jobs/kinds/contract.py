@@ -31,6 +31,7 @@ class Act:
         own: Its awaiting record, if it has one.
         started: When this turn began.
         proven: What the record waits for has happened, as the signal says.
+        woken: That was its children.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Act:
     own: StoredRecord | None
     started: datetime
     proven: bool = False
+    woken: bool = False
 
 
 class Acting(Protocol):
@@ -75,8 +77,8 @@ class Acting(Protocol):
         """
         ...
 
-    def still(self, record: NodeRecord) -> Turned:
-        """It waits on: nothing is written."""
+    def still(self, record: NodeRecord, *, due: bool = False) -> Turned:
+        """It waits on: nothing is written; ``due`` if whoever is woken has something to do."""
         ...
 
     async def complete(

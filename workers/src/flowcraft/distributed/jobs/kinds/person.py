@@ -18,8 +18,8 @@ class _Wait:
         return await turn.wait(act, "wait")
 
     async def go_on(self, turn: Acting, act: Act, record: NodeRecord) -> Turned | None:
-        if record.decision is None:
-            return turn.still(record)
+        if record.decision is None or not act.proven:
+            return turn.still(record, due=record.decision is not None)
         return await turn.complete(
             act, NodeResult(record.decision.get("output"), record.decision.get("action"))
         )

@@ -75,6 +75,8 @@ class _Subflow:
                 child = await self._created(turn, act, child_of(record))
             _require_own(child, turn.run.run_id, act.key)
             if headers.is_terminal(child.document):
+                if not act.proven:
+                    return turn.still(record, due=True)
                 return await self._ended(turn, act, record, child)
         except UnableError as error:
             return await turn.fail(act, error.detail)
