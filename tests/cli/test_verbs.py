@@ -111,12 +111,18 @@ def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
 def test_a_run_goes_on_as_a_new_one_and_is_deleted(waiting: Command) -> None:
     with worker(waiting, "shop.flows:app"):
         retried = waiting("retry", "order-1004", "--wait")
+        mended = waiting("retry", "order-1004", "--input", '{"amount": 42}', "--set", "by=ada", "--wait")
         again = waiting("rerun", "order-1001", "--from", "ship", "--run-id", "again", "--wait", "-o", "json")
+    other = waiting("retry", retried.out.strip(), "--input", '{"amount": 43}')
     refused = waiting("retry", "again")
     described = waiting("describe", "again")
 
     assert retried.code == 1, "it fails for the same reason as before"
     assert retried.out.strip().endswith("-r1")
+    assert mended.code == 0
+    assert mended.out.strip().endswith("-r2"), "the name means the newest run of that name"
+    assert "with context changed: by" in waiting("describe", "order-1004").out
+    assert (other.code, "was made before, with another input" in other.error_line) == (2, True)
     assert (again.code, again.data["status"]["phase"]) == (0, "Succeeded")
     assert (refused.code, "rerun" in refused.error_line) == (2, True)
     assert "again from ship; " in described.out

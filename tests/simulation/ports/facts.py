@@ -192,6 +192,8 @@ class FactServer:
                 raise PreconditionFailedError(f"the record of node {after.key} was changed meanwhile")
             writes[f"n:{after.key}"] = _checked(after.to_document())
         for write in commit.context:
+            if commit.base and f"k:{write.key}" in partition.items:
+                continue
             writes[f"k:{write.key}"] = _checked({} if write.deleted else {"value": write.value})
         return str(partition.write(writes, self.clock.monotonic()))
 

@@ -142,14 +142,14 @@ class RunContext:
         return write
 
     async def _set(self, key: str, value: Any) -> None:
-        _check_key(key)
+        check_key(key)
         try:
             self.writes[key] = self.serializer.encode(value)
         except NotJsonError as error:
             raise NotJsonError(f"context key {key!r}: {error}") from None
 
     async def _delete(self, key: str) -> None:
-        _check_key(key)
+        check_key(key)
         self.writes[key] = MISSING
 
 
@@ -327,7 +327,12 @@ NodeCode = NodeFunction | type[BaseNode]
 """A node's code: async function, plain function (runs in a thread), or ``BaseNode`` class."""
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Refuse what cannot be the name of a user's context key.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
     if not isinstance(key, str) or not key:
         raise ValueError(f"a context key is a string that is not empty, not {key!r}")
     if not is_unicode(key):

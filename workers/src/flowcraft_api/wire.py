@@ -62,6 +62,13 @@ class ParentDocument(TypedDict, total=False):
     """How many runs are above this one."""
 
 
+class PatchDocument(TypedDict, total=False):
+    """Context keys that somebody changed from outside, for a run that goes on from another one."""
+
+    set: dict[str, Any]
+    unset: list[str]
+
+
 class ContinuesDocument(TypedDict, total=False):
     """The run whose results this one goes on from: it was retried, or run again from a node."""
 
@@ -76,6 +83,10 @@ class ContinuesDocument(TypedDict, total=False):
     """How many node keys it takes over."""
     keysRef: str
     """The item id of the list of adopted keys, where that is long; else it is in `adoptedKeys`."""
+    patch: PatchDocument
+    """Context keys that have another value than the run before left."""
+    asked: str
+    """Tells one input and patch that were asked for from others; missing where neither was."""
     copied: bool
     """Their records and context are here; nothing is signalled before."""
 

@@ -1,8 +1,9 @@
 """Cosmos DB items and the facts they hold: pure translation in both directions.
 
 The status container has one item a run (its header). The context container has, in the run's logical
-partition, ``n:`` node records, ``k:`` context keys, ``p:`` packs of many context keys, ``b:`` blueprint
-snapshots, and the input under the run's own id (where a hand-written client puts its initial context too).
+partition, ``n:`` node records, ``k:`` context keys, ``p:`` packs of many context keys (``base:`` is the one
+beneath all others), ``b:`` blueprint snapshots, and the input under the run's own id (where a hand-written
+client puts its initial context too).
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ def context_items(run_id: str, commit: Commit) -> list[dict[str, Any]]:
     """The items of a commit's context writes: one a key, or one for all where there are many."""
     if not commit.context:
         return []
+    if commit.base:  # an item of each key would replace what a node has written meanwhile
+        return [_pack(run_id, item_id("base", ""), commit)]
     by = _writer(commit)
     if len(commit.context) > PACK_ABOVE or _operations(commit) > BATCH_LIMIT:
-        entries = {write.key: _entry(write) for write in commit.context}
-        return [{"id": item_id("p", by), "runId": run_id, "type": "p", "seq": commit.seq, "entries": entries}]
+        return [_pack(run_id, item_id("p", by), commit)]
     return [
         {
             "id": item_id("k", write.key),
@@ -88,6 +90,11 @@ def context_items(run_id: str, commit: Commit) -> list[dict[str, Any]]:
         }
         for write in commit.context
     ]
+
+
+def _pack(run_id: str, name: str, commit: Commit) -> dict[str, Any]:
+    entries = {write.key: _entry(write) for write in commit.context}
+    return {"id": name, "runId": run_id, "type": "p", "seq": commit.seq, "entries": entries}
 
 
 def _writer(commit: Commit) -> str:

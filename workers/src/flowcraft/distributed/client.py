@@ -16,17 +16,25 @@ from flowcraft.distributed.queue_ports import hint
 from flowcraft.distributed.repair import repair
 from flowcraft.distributed.run_ids import run_id_problem
 from flowcraft.distributed.runs import header as headers
-from flowcraft.distributed.runs.continuation import Continuation, next_id, require_continuable, require_ran
+from flowcraft.distributed.runs.amendments import Amendment
+from flowcraft.distributed.runs.continuation import (
+    Continuation,
+    next_id,
+    require_as_asked,
+    require_continuable,
+    require_ran,
+)
 from flowcraft.distributed.runs.decisions import place_inside, record_decision, require_same
 from flowcraft.distributed.runs.families import conclude, steer_children
 from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.runs.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.runs.retention import purge
-from flowcraft.distributed.runs.takeover import continued
+from flowcraft.distributed.runs.takeover import continued, first_nodes
 from flowcraft.distributed.runs.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.json_values import NotJsonError, encode_json, is_unicode, with_integers
 from flowcraft.large_values import LARGEST_BYTES
+from flowcraft.node import check_key
 from flowcraft.ports import (
     Clock,
     Coordination,
@@ -203,32 +211,64 @@ class Client:
             raise RefusedError(f"no webhook waits at {node_key} of run {run_id} under this token")
         await self.decide(run_id, node_key, action=action, output=output)
 
-    async def retry(self, run_id: str) -> Stored:
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        input: Any = None,  # noqa: A002 - as in start_workflow
+        patch: Mapping[str, Any] | None = None,
+        delete: Sequence[str] = (),
+    ) -> Stored:
         """Let a failed or cancelled run go on as a new one, from all that it achieved.
 
         Doing it again gives the same new run; to retry once more, retry that one.
+
+        Args:
+            run_id: The run that has ended.
+            input: The new run's input, in place of the old one's; what is taken over stays as it was made
+                of that.
+            patch: Context keys that are to have these values.
+            delete: Context keys that are to be gone.
+
+        Raises:
+            PayloadTooLargeError: the input or a value is too large, or is not JSON.
         """
         source = await self.header(run_id)
         require_continuable(Verb.RETRY, source, self.queue_name, self.clock.now())
-        return await self._continue(source, Continuation(_acceptable(next_id(source))))
+        how = Continuation(_acceptable(next_id(source)))
+        return await self._continue(source, how, self._amendment(input, patch, delete))
 
     async def rerun(
-        self, run_id: str, nodes: Sequence[str], *, new_run_id: str | None = None, new_keys: bool = False
+        self,
+        run_id: str,
+        nodes: Sequence[str] = (),
+        *,
+        new_run_id: str | None = None,
+        new_keys: bool = False,
+        input: Any = None,  # noqa: A002 - as in start_workflow
+        patch: Mapping[str, Any] | None = None,
+        delete: Sequence[str] = (),
     ) -> Stored:
         """Run an ended run again from these nodes on, as a new run; what is before them is taken over.
 
         Args:
             run_id: The run that has ended.
-            nodes: Node ids (or single node keys) that have run in it.
+            nodes: Node ids (or single node keys) that have run in it; the first ones by default.
             new_run_id: Idempotency key of this call; by default every call is another run.
             new_keys: Let services do their work again: nodes that run again get idempotency keys of the new
                 run instead of those of the run that ran them first.
+            input: The new run's input, as for ``retry``.
+            patch: Context keys that are to have these values.
+            delete: Context keys that are to be gone.
+
+        Raises:
+            PayloadTooLargeError: the input or a value is too large, or is not JSON.
         """
         source = await self.header(run_id)
         require_continuable(Verb.RERUN, source, self.queue_name, self.clock.now())
         new_id = _acceptable(new_run_id or str(uuid.uuid4()))
-        how = Continuation(new_id, (), tuple(nodes), new_keys=new_keys)
-        return await self._continue(source, how)
+        how = Continuation(new_id, (), tuple(nodes), new_keys=new_keys, whole=not nodes)
+        return await self._continue(source, how, self._amendment(input, patch, delete))
 
     async def delete(self, run_id: str) -> bool:
         """Delete an ended run with all that belongs to it; False: it ended just now, and goes in a minute."""
@@ -270,25 +310,25 @@ class Client:
 
     def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
         _acceptable(request.run_id)
-        try:
-            encoded = encode_json(request.input)
-        except NotJsonError as error:
-            raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
-        if b".0" in encoded:
-            request = replace(request, input=with_integers(request.input))
-        size = len(encoded)
-        if size > MAX_INPUT_BYTES:
-            raise PayloadTooLargeError(
-                f"the input has {size} bytes of JSON, over {MAX_INPUT_BYTES}: keep large data in storage "
-                "and pass a reference"
-            )
         document = headers.new(replace(request, queue=request.queue or self.queue_name), self.clock.now())
-        if size <= INLINE_BYTES:
-            return document, None
-        if not isinstance(request.input, Mapping):
-            raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
-        del document["input"]
-        return document, request.input
+        return document, _place_input(document, request.input)
+
+    def _amendment(
+        self, run_input: Any, patch: Mapping[str, Any] | None, deleted: Sequence[str]
+    ) -> Amendment:
+        values = {name: self._encoded(value) for name, value in (patch or {}).items()}
+        for name in (*values, *deleted):
+            try:
+                check_key(name)
+            except ValueError as error:
+                raise RefusedError(str(error)) from None
+            if name in values and name in deleted:
+                raise RefusedError(f"the context key {name!r} is to be set and to be deleted: choose one")
+        if len(encode_json(values)) > INLINE_BYTES:
+            raise PayloadTooLargeError(
+                f"the context keys have more than {INLINE_BYTES} bytes of JSON: pass large data as input"
+            )
+        return Amendment(None if run_input is None else self._encoded(run_input), values, tuple(deleted))
 
     async def _create(self, document: HeaderDocument, input_item: Mapping[str, Any] | None) -> Stored:
         """Create a header and signal the run; what exists already is signalled if nobody has touched it."""
@@ -309,16 +349,23 @@ class Client:
         await hint(self, f"+{document['runId']}")
         return stored
 
-    async def _continue(self, source: HeaderDocument, how: Continuation) -> Stored:
+    async def _continue(self, source: HeaderDocument, how: Continuation, amendment: Amendment) -> Stored:
         """Fix what the new run adopts in its header, and start it; a worker copies it then."""
         run_id = source["runId"]
         records = await self.records(run_id)
+        if how.whole:
+            how = replace(how, nodes=await first_nodes(self.facts, source, records))
         require_ran(records, how.nodes)
+        how = replace(how, patch=amendment.patch, asked=amendment.digest)
         document = await continued(self.facts, source, records, how, self.clock.now())
         large = None
-        if "input" not in source:
+        if amendment.input is not None:
+            large = _place_input(document, amendment.input)
+        elif "input" not in source:
             large = (await self.facts.load(run_id, with_input=True)).input
-        return await self._create(document, large)
+        stored = await self._create(document, large)
+        require_as_asked(stored.document, how)
+        return stored
 
     async def _existing(self, run_id: str) -> Stored:
         for delay_s in (0.0, *STALE_DELAYS_S):
@@ -357,6 +404,29 @@ def _acceptable(run_id: str) -> str:
     if problem := run_id_problem(run_id):
         raise RefusedError(f"the run id {run_id[:80]!r} {problem}")
     return run_id
+
+
+def _place_input(document: HeaderDocument, value: Any) -> Mapping[str, Any] | None:
+    """Put an input into a header, or give it back to be stored as an item of its own, being large."""
+    document.pop("input", None)
+    try:
+        encoded = encode_json(value)
+    except NotJsonError as error:
+        raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
+    if b".0" in encoded:
+        value = with_integers(value)
+    size = len(encoded)
+    if size > MAX_INPUT_BYTES:
+        raise PayloadTooLargeError(
+            f"the input has {size} bytes of JSON, over {MAX_INPUT_BYTES}: keep large data in storage "
+            "and pass a reference"
+        )
+    if size <= INLINE_BYTES:
+        document["input"] = value
+        return None
+    if not isinstance(value, Mapping):
+        raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
+    return value
 
 
 def _json_of(serializer: Serializer, value: Any) -> Any:

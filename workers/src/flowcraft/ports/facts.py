@@ -45,12 +45,15 @@ class Commit:
         replace: A record that replaces the stored version of the same key (If-Match).
         context: Context writes; those of one commit have distinct keys.
         seq: The writer's logical time (one more than the highest of its inputs): orders packed writes.
+        base: The context writes lie beneath all that nodes write, and have no records beside them: written
+            late, or again, they hide none of it. All of a run's are one commit.
     """
 
     create: Sequence[NodeRecord] = ()
     replace: tuple[StoredRecord, NodeRecord] | None = None
     context: Sequence[ContextWrite] = ()
     seq: int = 0
+    base: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flowcraft_cli import options
-from flowcraft_cli.commands.start import parse_json
+from flowcraft_cli.json_arguments import parse_json
 from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK, UsageError, note
 

@@ -153,6 +153,10 @@ def _continues(document: ContinuesDocument | None) -> str:
         return ""
     nodes = document.get("nodes")
     how = f"again from {', '.join(nodes)}" if nodes else "retried"
+    patch = document.get("patch", {})
+    changed = [*patch.get("set", ()), *patch.get("unset", ())]
+    if changed:
+        how += f", with context changed: {', '.join(changed)}"
     return f"run {document['runId']}, {how}; {document['count']} node keys taken over"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowcraft_cli import options
+from flowcraft_cli.json_arguments import parse_object
 from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK, RUN_FAILED, UsageError, note
 
@@ -126,42 +126,6 @@ class _Obstacles:
         if text and text != self._told:
             note(f"{view.name}: {text}")
         self._told = text
-
-
-def parse_object(text: str, option: str) -> dict[str, Any]:
-    """A JSON object, or that of a file.
-
-    Raises:
-        UsageError: it cannot be read, or is none.
-    """
-    value = parse_json(text, option)
-    if not isinstance(value, dict):
-        raise UsageError(f"{option} must be a JSON object such as '{{\"amount\": 42}}'")
-    return value
-
-
-def parse_json(text: str, option: str) -> Any:
-    """A JSON value, given as text or as `@FILE`.
-
-    Raises:
-        UsageError: the file cannot be read, or the text is no JSON.
-    """
-    import json
-    import sys
-
-    if text.startswith("@"):
-        try:
-            text = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{option}: {text[1:]} cannot be read ({error})") from None
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise UsageError(f"{option} is no JSON ({error}); write it like '{{\"amount\": 42}}'") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _seconds(deadline: str | None) -> float | None:

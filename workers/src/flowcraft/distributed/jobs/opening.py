@@ -155,7 +155,10 @@ class Opener:
             return await self._read(document["runId"], blueprint.id, None)  # somebody pinned, or ended it
         if document.get("status") == "paused":
             return Refusal.PAUSED
-        return self._remember(stored, self.plans.keep(blueprint))
+        plan = self.plans.keep(blueprint)
+        if is_copying(stored.document):  # it begins with another context than the run before it
+            stored = await take_over(self.services, stored)
+        return self._remember(stored, plan)
 
     async def _invalid(self, stored: Stored, error: BlueprintError) -> Refusal:
         ended = await publish_failed(self.services, stored, reason="InvalidBlueprint", message=str(error))

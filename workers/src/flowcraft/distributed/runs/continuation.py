@@ -7,10 +7,11 @@ list of adopted keys before anything else happens, so that whoever goes on after
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, cast
 
+from flowcraft.distributed.runs.amendments import names_of
 from flowcraft.distributed.runs.header import FORMAT, expired
 from flowcraft.distributed.runs.verbs import RERUNS, NodeState, RefusedError, Verb, permits
 from flowcraft.engine.children import Children, owner_of
@@ -19,7 +20,7 @@ from flowcraft.engine.marks import exit_name, is_mark, over_name, round_name
 from flowcraft.engine.plan import Plan
 from flowcraft.records import NodeRecord
 from flowcraft.times import iso, later, parse_time
-from flowcraft_api.wire import ContinuesDocument, HeaderDocument
+from flowcraft_api.wire import ContinuesDocument, HeaderDocument, PatchDocument
 
 _KEPT: Final = (
     "queue", "pool", "namespace", "name", "blueprintId", "blueprintVersion", "blueprintHash", "blueprint",
@@ -38,6 +39,9 @@ class Continuation:
         nodes: The nodes from which it runs again; empty for a retry.
         keys_ref: Where the keys are stored, if not in the header.
         new_keys: Nodes that run again get idempotency keys of their own.
+        whole: It runs again from its first nodes on.
+        patch: Context keys that have another value in it.
+        asked: The digest of the input and patch that were asked for.
     """
 
     run_id: str
@@ -45,6 +49,9 @@ class Continuation:
     nodes: tuple[str, ...] = ()
     keys_ref: str = ""
     new_keys: bool = False
+    whole: bool = False
+    patch: PatchDocument = field(default_factory=PatchDocument)
+    asked: str = ""
 
 
 def adoptable(
@@ -262,8 +269,12 @@ def continuing(source: HeaderDocument, how: Continuation, now: datetime) -> Head
         "nodes": list(how.nodes),
         "count": len(how.keys),
     }
-    if not how.nodes:
+    if not how.nodes and not how.whole:
         continues["generation"] = before.get("generation", 0) + 1
+    if names_of(how.patch):
+        continues["patch"] = how.patch
+    if how.asked:
+        continues["asked"] = how.asked
     if how.keys_ref:
         continues["keysRef"] = how.keys_ref
     else:
@@ -272,7 +283,7 @@ def continuing(source: HeaderDocument, how: Continuation, now: datetime) -> Head
     document.update(status="running", createdAt=iso(now), lastUpdated=iso(now), continues=continues)
     if source.get("blueprintHash"):
         document.update(startedAt=iso(now), progress={"done": len(how.keys), "total": total})
-    else:
+    elif "patch" not in continues:
         continues["copied"] = True  # it ended before a worker took it: there is nothing to copy
     allowed_s = _allowed_s(source)
     if allowed_s is not None:
@@ -300,6 +311,18 @@ def copied(header: HeaderDocument, now: datetime) -> HeaderDocument:
 def first_run_id(header: HeaderDocument) -> str:
     """The run whose id is in the idempotency keys of its nodes."""
     return header.get("continues", {}).get("firstRunId") or header["runId"]
+
+
+def require_as_asked(header: HeaderDocument, how: Continuation) -> None:
+    """Refuse to take a run that was made before for one that was to have another input or patch.
+
+    Raises:
+        RefusedError: it names that run.
+    """
+    if header.get("continues", {}).get("asked", "") != how.asked:
+        raise RefusedError(
+            f"run {how.run_id} was made before, with another input or context: retry or rerun that one"
+        )
 
 
 def chunks(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from flowcraft.distributed.queue_ports import Ports
+from flowcraft.distributed.runs.amendments import names_of, patch_of
 from flowcraft.distributed.runs.ending import run_output
 from flowcraft.distributed.runs.pinning import Plans
 from flowcraft.memory.result import RunResult, RunStatus
+from flowcraft.memory.revision import PATCH
+from flowcraft.node import MISSING
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import HeaderDocument
 
@@ -44,7 +47,7 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
     for part in _parts(keys):
         loaded = await ports.facts.load(run_id, nodes=part)
         records.update((key, found.record) for key, found in loaded.records.items())
-    context, given = await _context(ports, run_id, records.values())
+    context, given = await _context(ports, header, records.values())
     status = _status(header, records.values())
     output = await run_output(ports, header, plan) if status == "completed" else None
     return RunResult(
@@ -56,8 +59,14 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
         tuple(header.get("errors") or ()),
         records,
         context,
-        _writes(records.values(), context),
+        _patched(header) | _writes(records.values(), context),
     )
+
+
+def _patched(header: HeaderDocument) -> dict[str, dict[str, Any]]:
+    """What was patched before the run began; beneath all that its nodes wrote."""
+    patch = patch_of(header)
+    return {PATCH: {**patch.get("set", {}), **dict.fromkeys(patch.get("unset", ()), MISSING)}} if patch else {}
 
 
 def _status(header: HeaderDocument, records: Iterable[NodeRecord]) -> RunStatus:
@@ -69,10 +78,12 @@ def _status(header: HeaderDocument, records: Iterable[NodeRecord]) -> RunStatus:
 
 
 async def _context(
-    ports: Ports, run_id: str, records: Iterable[NodeRecord]
+    ports: Ports, header: HeaderDocument, records: Iterable[NodeRecord]
 ) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """The context keys that the records tell of, and an input that is kept outside of the header."""
-    names = list(dict.fromkeys(name for record in records for name in record.wrote))
+    run_id = header["runId"]
+    wrote = [name for record in records for name in record.wrote]
+    names = list(dict.fromkeys([*wrote, *names_of(patch_of(header))]))
     loaded = await ports.facts.load(run_id, context=names[:READ_AT_ONCE], with_input=True)
     context = dict(loaded.context)
     for part in _parts(names[READ_AT_ONCE:]):

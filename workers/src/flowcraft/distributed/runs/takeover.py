@@ -15,6 +15,7 @@ import orjson
 
 from flowcraft.distributed.queue_ports import Ports
 from flowcraft.distributed.runs import header as headers
+from flowcraft.distributed.runs.amendments import carried, names_of, patch_of, unshadowed, writes_of
 from flowcraft.distributed.runs.continuation import (
     Continuation,
     adoptable,
@@ -40,7 +41,7 @@ from flowcraft.ports.errors import (
     StaleReadError,
 )
 from flowcraft.records import NodeRecord
-from flowcraft_api.wire import HeaderDocument
+from flowcraft_api.wire import HeaderDocument, PatchDocument
 
 LOADED_AT_ONCE: Final = 50
 
@@ -62,12 +63,15 @@ async def continued(
         now: The time.
     """
     keys: tuple[str, ...] = ()
+    earlier = patch_of(source)
     if headers.is_pinned(source):
         plan = await Plans().of(facts, source)
         marks: dict[str, Any] = {}
         for names in chunks(exits_before(plan, records), LOADED_AT_ONCE):
             marks.update((await facts.load(source["runId"], context=names)).context)
+        records = unshadowed(records, earlier, await _keys(facts, source) if earlier else (), how.patch)
         keys = adoptable(plan, records, how.nodes, marks)
+    how = replace(how, patch=carried(earlier, how.patch, records, keys))
     if len(orjson.dumps(keys)) > INLINE_BYTES:
         text = hashlib.sha256(orjson.dumps(keys)).hexdigest()
         how = replace(how, keys_ref=await facts.write_snapshot(how.run_id, text, {"keys": list(keys)}))
@@ -80,6 +84,17 @@ async def continued(
     return document
 
 
+async def first_nodes(
+    facts: FactStore, source: HeaderDocument, records: Mapping[str, NodeRecord]
+) -> tuple[str, ...]:
+    """The nodes that a run began with, of those that came to anything."""
+    if not headers.is_pinned(source):
+        return ()
+    plan = await Plans().of(facts, source)
+    ran = {record.node for record in records.values()}
+    return tuple(node for node in plan.start if node in ran)
+
+
 async def take_over(ports: Ports, stored: Stored) -> Stored:
     """Copy what the run adopts, and say so in its header; gives the header as it is stored then.
 
@@ -89,7 +104,7 @@ async def take_over(ports: Ports, stored: Stored) -> Stored:
         StaleReadError: something that must exist is not visible yet.
     """
     source_id = stored.document["continues"]["runId"]
-    keys = await _keys(ports, stored)
+    keys = await _keys(ports.facts, stored.document)
     known: dict[str, NodeRecord] = {}
     async for page in ports.facts.records(source_id):
         known.update((found.record.key, found.record) for found in page)
@@ -98,14 +113,24 @@ async def take_over(ports: Ports, stored: Stored) -> Stored:
     if not headers.is_pinned(stored.document):
         return await _done(ports, stored, len(keys))
     plan = await Plans().of(ports.facts, stored.document)
+    patch = patch_of(stored.document)
     owned = owners(known[key] for key in keys)
+    for name in names_of(patch):
+        owned.pop(name, None)
     for part in chunks(keys, LOADED_AT_ONCE):
         await _copy(ports, stored, plan, part, [name for name, key in owned.items() if key in part])
     marks = closed_marks(plan, known, set(keys))
     for names in chunks(marks, LOADED_AT_ONCE):
         loaded = await ports.facts.load(source_id, context=names)
         await write_marks(ports.facts, stored.document["runId"], loaded.context, "")
+    await _patch(ports.facts, stored.document["runId"], patch)
     return await _done(ports, stored, len(keys))
+
+
+async def _patch(facts: FactStore, run_id: str, patch: PatchDocument) -> None:
+    """Write the patched context keys."""
+    if writes := writes_of(patch):
+        await facts.commit(run_id, Commit(context=writes, base=True))
 
 
 async def all_records(ports: Ports, stored: Stored) -> dict[str, NodeRecord]:
@@ -115,7 +140,7 @@ async def all_records(ports: Ports, stored: Stored) -> dict[str, NodeRecord]:
         StaleReadError: that is not visible yet; what is ready cannot be told without it.
     """
     run_id = stored.document["runId"]
-    adopted = await _keys(ports, stored) if "continues" in stored.document else ()
+    adopted = await _keys(ports.facts, stored.document) if "continues" in stored.document else ()
     for delay_s in (*STALE_DELAYS_S, None):
         records = {
             found.record.key: found.record async for page in ports.facts.records(run_id) for found in page
@@ -127,11 +152,11 @@ async def all_records(ports: Ports, stored: Stored) -> dict[str, NodeRecord]:
     raise StaleReadError(f"what run {run_id} took over is not visible yet")
 
 
-async def _keys(ports: Ports, stored: Stored) -> Sequence[str]:
-    reference = stored.document["continues"].get("keysRef")
+async def _keys(facts: FactStore, header: HeaderDocument) -> Sequence[str]:
+    reference = header["continues"].get("keysRef")
     if not reference:
-        return stored.document.get("adoptedKeys", [])
-    found: Sequence[str] = (await ports.facts.read_snapshot(stored.document["runId"], reference))["keys"]
+        return header.get("adoptedKeys", [])
+    found: Sequence[str] = (await facts.read_snapshot(header["runId"], reference))["keys"]
     return found
 
 

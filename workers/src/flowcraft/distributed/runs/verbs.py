@@ -166,7 +166,9 @@ def _row(
 
 
 _STILL: Final = "the run is still {status}: cancel it, or wait for its end"
-NEW_RUN: Final = _done(None, "as a new run; this one stays as it is")
+NEW_RUN: Final = _done(
+    None, "as a new run, with another input or context if asked for; this one stays as it is"
+)
 
 RUNS: Final[Mapping[Verb, Mapping[RunState, Ruling]]] = {
     Verb.START: _row(
