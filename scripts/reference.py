@@ -135,8 +135,12 @@ def _blueprints() -> Iterator[str]:
     for form in FORMS:
         schema = form.model_json_schema()
         yield ""
-        yield f"## {_flat(schema['description'].partition(':')[0]).rstrip('.')}"
+        title, _, free = schema["description"].partition(":")
+        yield f"## {_flat(title).rstrip('.')}"
         yield ""
+        if not schema.get("properties"):
+            yield f"None: they are {_flat(free)}"
+            continue
         yield "| Field | Type | Meaning |"
         yield "|---|---|---|"
         for name, field in schema["properties"].items():

@@ -1,61 +1,34 @@
 """The form of a blueprint's JSON, as models: the one source of the published JSON Schema and of its table.
 
-Reading a blueprint does not use these models: ``definition_reader`` says in one sentence what is wrong. A
-test holds the two together: what one accepts, the other does.
+Reading a blueprint does not use these models: ``definition_reader`` says in one sentence what is wrong. Tests
+hold them together: what one accepts, the other does.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StringConstraints
 
-from flowcraft.definition_reader import MAX_ATTEMPTS, MAX_EDGES, MAX_MILLISECONDS, MAX_NODES
+from flowcraft.definition_reader import MAX_EDGES, MAX_NODES
+from flowcraft.parameter_forms import PARAMS, ConfigForm, Part, Text
 
 SCHEMA_ID: Final = "https://flowcraft.io/schemas/blueprint.schema.json"
-_Text = Annotated[str, StringConstraints(min_length=1)]
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^#\[\]]+$")]
 
 
-class _Part(BaseModel):
-    """Unknown fields are kept, as the original keeps them."""
-
-    model_config = ConfigDict(extra="allow", alias_generator=to_camel, strict=True)
-
-
-class ConfigForm(_Part):
-    """How a node is tried, replaced and joined."""
-
-    max_retries: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS)] | None = Field(
-        None, description="Attempts in all, the first included; without it, the implementation's own, else 1."
-    )
-    retry_delay: Annotated[float, Field(ge=0, le=MAX_MILLISECONDS)] | None = Field(
-        None, description="Milliseconds before the second attempt; doubles from there."
-    )
-    timeout: Annotated[float, Field(ge=0, le=MAX_MILLISECONDS)] | None = Field(
-        None, description="Milliseconds an attempt may take; 0 or nothing: no limit."
-    )
-    fallback: str | None = Field(
-        None, description="Id of the node, or name of the implementation, that runs as the last attempt."
-    )
-    join_strategy: Literal["all", "any"] | None = Field(
-        None,
-        description="`all` (default) waits for every incoming edge, `any` runs at the first taken one.",
-    )
-
-
-class NodeForm(_Part):
+class NodeForm(Part):
     """One step."""
 
     id: _Id = Field(description="Its name in the blueprint; what edges, inputs and expressions call it.")
-    uses: _Text = Field(
-        description="Name of its implementation, or a kind of the engine: wait, sleep, webhook, subflow, "
-        "batch-scatter, batch-gather, loop-controller."
+    uses: Text = Field(
+        description=f"Name of its implementation, or a kind of the engine: {', '.join(PARAMS)}.",
+        examples=list(PARAMS),
     )
     params: dict[str, Any] | None = Field(
-        None, description="Static parameters, as the node's code reads them."
+        None,
+        description="Static parameters, as the node's code reads them; of a kind of the engine, as below.",
     )
     inputs: str | dict[str, str] | None = Field(
         None,
@@ -65,11 +38,11 @@ class NodeForm(_Part):
     config: ConfigForm | None = Field(None, description="Retries, timeout, fallback and join.")
 
 
-class EdgeForm(_Part):
+class EdgeForm(Part):
     """A connection of two nodes."""
 
-    source: _Text = Field(description="Id of the node that it leaves.")
-    target: _Text = Field(description="Id of the node that it enters.")
+    source: Text = Field(description="Id of the node that it leaves.")
+    target: Text = Field(description="Id of the node that it enters.")
     action: str | None = Field(None, description="Taken only when the source's result has this action.")
     condition: str | None = Field(
         None, description="Taken only when this holds: a path such as result.output.paid, or CEL."
@@ -79,7 +52,7 @@ class EdgeForm(_Part):
     )
 
 
-class MetadataForm(_Part):
+class MetadataForm(Part):
     """Free JSON; two of its fields mean something."""
 
     version: Annotated[str, StringConstraints(min_length=1, pattern=r"\S")] | None = Field(
@@ -90,7 +63,7 @@ class MetadataForm(_Part):
     )
 
 
-class BlueprintForm(_Part):
+class BlueprintForm(Part):
     """A Flowcraft blueprint: nodes, and the edges between them."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(description="Its name.")
@@ -101,14 +74,31 @@ class BlueprintForm(_Part):
     metadata: MetadataForm | None = Field(None, description="Version, and whatever else you keep with it.")
 
 
-FORMS: Final = (BlueprintForm, MetadataForm, NodeForm, ConfigForm, EdgeForm)
+FORMS: Final[tuple[type[BaseModel], ...]] = (BlueprintForm, MetadataForm, NodeForm, ConfigForm, EdgeForm, *PARAMS.values())
 
 
 def blueprint_schema() -> dict[str, Any]:
     """The JSON Schema of a blueprint (draft 2020-12)."""
     schema = BlueprintForm.model_json_schema()
+    parts = schema["$defs"]
+    for form in PARAMS.values():
+        own = form.model_json_schema()
+        parts.update(own.pop("$defs", {}))
+        parts[form.__name__] = own
+    parts["NodeForm"]["allOf"] = [_params_of(uses, form) for uses, form in PARAMS.items()]
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
     return dict(_tidied({**document, "title": "Flowcraft blueprint"}))
+
+
+def _params_of(uses: str, form: type[BaseModel]) -> dict[str, Any]:
+    """The rule for a kind of the engine; written so that an editor shows what the fields mean."""
+    named = {"$ref": f"#/$defs/{form.__name__}"}
+    needed = any(field.is_required() for field in form.model_fields.values())
+    params = named if needed else {"anyOf": [named, {"type": "null"}]}
+    return {
+        "if": {"properties": {"uses": {"const": uses}}, "required": ["uses"]},
+        "then": {"properties": {"params": params}, **({"required": ["params"]} if needed else {})},
+    }
 
 
 def schema_text() -> str:
