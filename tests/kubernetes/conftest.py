@@ -139,6 +139,16 @@ class Scene:
             logs = "\n".join(program.text()[-3000:] for program in self.programs)
             raise AssertionError(f"{error}\n{self.get(kind, name)}\n{logs}") from None
 
+    async def reason(self, kind: str, name: str, condition: str, reason: str) -> None:
+        """Wait until a condition has this reason; the object itself may be too deep for this process."""
+        path = f'{{.status.conditions[?(@.type=="{condition}")].reason}}'
+        look = ("get", kind, name, "-o", f"jsonpath={path}")
+        try:
+            await until(f"{condition} of {name} is {reason}", lambda: self.kubectl(*look) == reason)
+        except AssertionError as error:
+            logs = "\n".join(program.text()[-3000:] for program in self.programs)
+            raise AssertionError(f"{error}\n{logs}") from None
+
 
 def conditions(resource: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The conditions of a resource by type."""

@@ -13,7 +13,7 @@ import kopf
 
 from flowcraft_operator.handlers.operator import Operator
 from flowcraft_operator.handlers.registration import registry_of
-from flowcraft_operator.kube.client import KubeClient, login
+from flowcraft_operator.kube.client import KubeClient, login, read_deep_objects
 from flowcraft_operator.kube.resources import WORKER_POOLS, WORKFLOW_RUNS
 from flowcraft_operator.settings import OperatorSettings, SettingsError
 
@@ -30,6 +30,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         sys.stderr.write(f"flowcraft-operator: {error}\n")
         return 2
     _set_up_logs(settings)
+    read_deep_objects()
     asyncio.run(operate(settings))
     return 0
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from flowcraft_operator.handlers.run_record import POOL_FINALIZER, RUN_FINALIZER
-from flowcraft_operator.kube.client import KubeClient, login
+from flowcraft_operator.kube.client import KubeClient, login, read_deep_objects
 from flowcraft_operator.kube.errors import ConflictError, KubeError, NotFoundError
 from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS, WORKER_POOLS, WORKFLOW_RUNS, Resource
 from flowcraft_operator.settings import OperatorSettings, SettingsError
@@ -94,6 +94,7 @@ async def stop_deployment(kube: KubeClient, namespace: str, name: str) -> None:
 
 async def _main(deployment: str) -> int:
     settings = OperatorSettings.from_environment(os.environ)
+    read_deep_objects()
     kube = KubeClient(login)
     try:
         if deployment:

@@ -88,6 +88,11 @@ def test_addresses_without_secrets_mean_the_identity() -> None:
         ("REDIS_CONNECTION_STRING", "", "set FLOWCRAFT_REDIS_URL"),
         ("REDIS_CONNECTION_STRING", "http://redis", "REDIS_CONNECTION_STRING is no address of Redis"),
         ("REDIS_CONNECTION_STRING", "redis", "rediss://"),
+        ("FLOWCRAFT_QUEUE", "orders-poison", "another queue's poison queue"),
+        ("FLOWCRAFT_COSMOS_ENDPOINT", "https://[shop", "FLOWCRAFT_COSMOS_ENDPOINT is no address"),
+        ("FLOWCRAFT_COSMOS_DATABASE", "a/b", "FLOWCRAFT_COSMOS_DATABASE 'a/b'"),
+        ("FLOWCRAFT_COSMOS_STATUS_CONTAINER", "s" * 256, "at most 255"),
+        ("COSMOS_DB_CONNECTION_STRING", "AccountEndpoint=https://x;AccountKey=a-half;", "no base64"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line_by_its_name(name: str, value: str, said: str) -> None:
@@ -101,6 +106,25 @@ def test_no_secret_is_in_an_error() -> None:
     with pytest.raises(AzureSettingsError) as caught:
         AzureSettings.from_environment(SEED | {"COSMOS_DB_CONNECTION_STRING": "AccountKey=c2VjcmV0;"})
     assert "c2VjcmV0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rediss://default:Marker/def=@shop:6380/0",
+        "rediss://default:1234/Marker=@shop:6380/0",
+        "rediss://:Marker/def=@shop:6380",
+        "rediss://:Mar[Marker@shop:6380/0",
+        "redis://default:Marker",
+        "redis://:Ma#Marker@shop:6380/0",
+        "shop:6380x,password=Marker",
+        "shop:66666,password=Marker",
+    ],
+)
+def test_a_password_that_breaks_its_address_is_not_quoted(address: str) -> None:
+    with pytest.raises(AzureSettingsError, match="REDIS_CONNECTION_STRING is no address of Redis") as caught:
+        AzureSettings.from_environment(SEED | {"REDIS_CONNECTION_STRING": address})
+    assert "Marker" not in str(caught.value)
 
 
 def test_no_secret_is_in_the_settings_text() -> None:

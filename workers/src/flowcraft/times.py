@@ -13,12 +13,15 @@ def iso(moment: datetime) -> str:
 
 
 def parse_time(value: object) -> datetime | None:
-    """Read ISO text or an epoch (seconds, or milliseconds where it is that large); None if neither."""
+    """Read ISO text or an epoch (seconds, or milliseconds where it is that large); None if it is no time."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        seconds = value / 1000 if value > 1e11 else value
-        return datetime.fromtimestamp(seconds, UTC)
+        try:
+            seconds = value / 1000 if value > 1e11 else value
+            return datetime.fromtimestamp(seconds, UTC)
+        except (OverflowError, ValueError, OSError):  # no year has it, or it is no number at all
+            return None
     if isinstance(value, str) and value:
         try:
             moment = datetime.fromisoformat(value)

@@ -10,6 +10,8 @@ from flowcraft_api.documents import SUBDOMAIN_PATTERN, SpecModel, one_of_rule, r
 
 MAX_QUEUE_NAME_LENGTH = 56
 """Azure allows 63 characters; `-poison` is appended for the poison queue."""
+POISON_SUFFIX = "-poison"
+_POISON_NAME = "a name that ends in -poison is that of another queue's poison queue: give another name"
 
 
 class SecretKeyRef(SpecModel):
@@ -63,7 +65,8 @@ class QueueBackend(SpecModel):
                 rule(
                     "!(has(self.connectionString) && has(self.accountUrl))",
                     "give connectionString or accountUrl, not both",
-                )
+                ),
+                rule(f"!has(self.name) || !self.name.endsWith('{POISON_SUFFIX}')", _POISON_NAME),
             ]
         }
     )
@@ -87,6 +90,8 @@ class QueueBackend(SpecModel):
     def _one_way_in(self) -> Self:
         if self.connection_string is not None and self.account_url is not None:
             raise ValueError("give connectionString or accountUrl, not both")
+        if self.name is not None and self.name.endswith(POISON_SUFFIX):
+            raise ValueError(_POISON_NAME)
         return self
 
 

@@ -72,6 +72,10 @@ def _parse(model: type[_Resource], manifest: Mapping[str, Any]) -> _Resource:
 def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
     """One wrong field: its path and what to do."""
     location = detail["loc"]
+    if detail["type"] == "recursion_loop":  # what pydantic takes for a circle
+        return (
+            f"{_path(location[:2])}: is nested deeper than 250 levels; pass a reference to such data instead"
+        )
     return f"{_path(location)}: {_advice(model, detail)}"
 
 

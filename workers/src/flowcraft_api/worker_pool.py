@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from flowcraft_api.backend import MAX_QUEUE_NAME_LENGTH, BackendSpec
+from flowcraft_api.backend import MAX_QUEUE_NAME_LENGTH, POISON_SUFFIX, BackendSpec
 from flowcraft_api.documents import FreeFormObject, SpecModel, rule
 from flowcraft_api.durations import Duration, PositiveDuration
 
@@ -153,14 +153,15 @@ def queue_name(namespace: str, pool: str, spec: WorkerPoolSpec | None = None) ->
     """The name of the queue a pool uses.
 
     `<namespace>-<pool>` where that is a queue name Azure accepts with `-poison` appended (3-63 characters,
-    lower-case letters, digits, single hyphens); else the nearest such name with a hash of the full one, so
-    that different pools keep different queues.
+    lower-case letters, digits, single hyphens) and no other queue's poison queue; else the nearest such name
+    with a hash of the full one, so that different pools keep different queues.
     """
     if spec is not None and spec.backend.queue.name is not None:
         return spec.backend.queue.name
     wanted = f"{namespace}-{pool}"
     allowed = re.sub(r"[^a-z0-9]+", "-", wanted).strip("-")
-    if allowed == wanted and len(wanted) <= MAX_QUEUE_NAME_LENGTH:
+    fits = len(wanted) <= MAX_QUEUE_NAME_LENGTH and not wanted.endswith(POISON_SUFFIX)
+    if allowed == wanted and fits:
         return wanted
     digest = hashlib.sha256(wanted.encode()).hexdigest()[:8]
     return f"{allowed[: MAX_QUEUE_NAME_LENGTH - 9].rstrip('-')}-{digest}"

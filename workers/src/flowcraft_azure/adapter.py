@@ -21,7 +21,8 @@ from flowcraft.large_values import LargeValueFacts
 from flowcraft.ports import Clock, Coordination, FactStore
 from flowcraft.runtime import RuntimeOptions
 from flowcraft_azure.facts import CosmosFactStore
-from flowcraft_azure.queue import POISON_SUFFIX, AzureJobQueue
+from flowcraft_azure.queue import AzureJobQueue
+from flowcraft_azure.settings import POISON_SUFFIX
 from flowcraft_azure.values import BlobValueStore
 
 

@@ -18,9 +18,8 @@ from flowcraft_azure.count import (
     QUEUE,
     RequestCounter,
 )
-from flowcraft_azure.queue import POISON_SUFFIX
 from flowcraft_azure.redis_connection import lean
-from flowcraft_azure.settings import AzureSettings, AzureSettingsError, is_emulator
+from flowcraft_azure.settings import POISON_SUFFIX, AzureSettings, AzureSettingsError, is_emulator
 from flowcraft_azure.transport import Transport
 
 CONNECT_TIMEOUT_S: Final = 5.0

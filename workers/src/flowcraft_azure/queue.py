@@ -27,7 +27,6 @@ PEEK_LIMIT: Final = 32
 MAX_VISIBILITY_S: Final = 7 * 24 * 3600
 NEVER: Final = -1
 """Time to live of a message that never expires; the service's default is seven days."""
-POISON_SUFFIX: Final = "-poison"
 
 
 class AzureJobQueue(JobQueue):

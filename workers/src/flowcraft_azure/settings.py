@@ -7,11 +7,13 @@ its identity (``DefaultAzureCredential``: workload identity in a cluster, the az
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 DEFAULT_DATABASE: Final = "flowcraft-db"
 DEFAULT_CONTEXT_CONTAINER: Final = "contexts"
@@ -35,7 +37,11 @@ REDIS: Final = ("FLOWCRAFT_REDIS_URL", "REDIS_CONNECTION_STRING")
 REDIS_CLUSTER: Final = "FLOWCRAFT_REDIS_CLUSTER"
 IDENTITY_CLIENT_ID: Final = "FLOWCRAFT_IDENTITY_CLIENT_ID"
 
+POISON_SUFFIX: Final = "-poison"
+"""Of the name of a queue's poison queue."""
+
 _QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,54}[a-z0-9]\Z")
+_UNFIT_NAME = re.compile(r"[/\\#?]| \Z")
 _BLOB_CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -122,9 +128,13 @@ class AzureSettings:
             cosmos_key=key,
             redis_url=_redis_url(redis, redis_name),
             redis_cluster=_is_true(get(REDIS_CLUSTER, "")),
-            cosmos_database=get(COSMOS_DATABASE) or DEFAULT_DATABASE,
-            cosmos_context_container=get(COSMOS_CONTEXT_CONTAINER) or DEFAULT_CONTEXT_CONTAINER,
-            cosmos_status_container=get(COSMOS_STATUS_CONTAINER) or DEFAULT_STATUS_CONTAINER,
+            cosmos_database=_cosmos_name(get(COSMOS_DATABASE) or DEFAULT_DATABASE, COSMOS_DATABASE),
+            cosmos_context_container=_cosmos_name(
+                get(COSMOS_CONTEXT_CONTAINER) or DEFAULT_CONTEXT_CONTAINER, COSMOS_CONTEXT_CONTAINER
+            ),
+            cosmos_status_container=_cosmos_name(
+                get(COSMOS_STATUS_CONTAINER) or DEFAULT_STATUS_CONTAINER, COSMOS_STATUS_CONTAINER
+            ),
             identity_client_id=get(IDENTITY_CLIENT_ID, ""),
             base64_messages=_is_true(get(QUEUE_BASE64, "")),
             blob_connection_string=blob_connection,
@@ -164,6 +174,19 @@ def _queue_name(name: str) -> str:
         raise AzureSettingsError(
             f"queue name {name!r}: 3 to 56 lower-case letters, digits and single hyphens are allowed"
         )
+    if name.endswith(POISON_SUFFIX):
+        raise AzureSettingsError(
+            f"queue name {name!r}: what ends in {POISON_SUFFIX} is another queue's poison queue"
+        )
+    return name
+
+
+def _cosmos_name(name: str, variable: str) -> str:
+    # learn.microsoft.com, Cosmos DB, "concepts-limits": 255 characters, none of those that part an address
+    if len(name) > 255 or _UNFIT_NAME.search(name):
+        raise AzureSettingsError(
+            f"{variable} {name!r}: at most 255 characters are allowed, no / \\ # ? and no space at the end"
+        )
     return name
 
 
@@ -200,7 +223,7 @@ def _cosmos(environment: Mapping[str, str]) -> tuple[str, str]:
     if own:
         return _cosmos_parts(own, own_name)
     if endpoint:
-        return _url(endpoint, COSMOS_ENDPOINT), environment.get(COSMOS_KEY, "").strip()
+        return _url(endpoint, COSMOS_ENDPOINT), _key(environment.get(COSMOS_KEY, "").strip(), COSMOS_KEY)
     other, other_name = _first(environment, COSMOS_CONNECTION[1:])
     if other:
         return _cosmos_parts(other, other_name)
@@ -221,7 +244,16 @@ def _cosmos_parts(connection_string: str, name: str) -> tuple[str, str]:
         raise AzureSettingsError(
             f"{name} is no connection string of Cosmos DB: it should be AccountEndpoint=https://…;AccountKey=…;"
         )
-    return _url(endpoint, name), key
+    return _url(endpoint, name), _key(key, name)
+
+
+def _key(key: str, name: str) -> str:
+    """The key of the account; one that the SDK could not sign with is refused here, unquoted."""
+    try:
+        base64.b64decode(key)
+    except (binascii.Error, ValueError):
+        raise AzureSettingsError(f"{name}: the account's key is no base64: copy the whole of it") from None
+    return key
 
 
 def _storage(connection_string: str, name: str) -> str:
@@ -238,24 +270,45 @@ def _storage(connection_string: str, name: str) -> str:
 
 
 def _url(text: str, name: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise AzureSettingsError(f"{name} is no address: it should begin with https://")
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise AzureSettingsError(
+            f"{name} is no address: it should be such as https://host or https://host:port"
+        )
     return text
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of an address; None if it is none. What is wrong is never quoted: it may be a password."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def _redis_url(text: str, name: str) -> str:
     """The address as a URL; the Azure portal's ``host:port,password=…,ssl=True`` is turned into one."""
-    parts = urlsplit(text)
-    if parts.scheme in {"redis", "rediss"} and parts.hostname:
+    wrong = AzureSettingsError(
+        f"{name} is no address of Redis: it should be rediss://:password@host:port/0, "
+        "with / ? # @ [ ] and % of the password percent-encoded"
+    )
+    if "://" in text:
+        parts = _split(text)
+        if (
+            parts is None
+            or parts.scheme not in {"redis", "rediss"}
+            or not parts.hostname
+            or "@" in parts.path
+        ):
+            raise wrong
         return text
     place, *options = text.split(",")
     host, _, port = place.rpartition(":")
     values = dict(option.strip().split("=", 1) for option in options if "=" in option)
-    if parts.scheme in {"http", "https"} or not host or not port.isdigit():
-        raise AzureSettingsError(
-            f"{name} is no address of Redis: it should be rediss://:password@host:port/0"
-        )
+    if not host or not port.isdigit() or _split(f"redis://{place}") is None:
+        raise wrong
     named = {key.lower(): value for key, value in values.items()}
     secret = f":{quote(named['password'], safe='')}@" if named.get("password") else ""
     scheme = "rediss" if named.get("ssl", "").lower() == "true" else "redis"

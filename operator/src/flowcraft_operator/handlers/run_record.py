@@ -54,6 +54,7 @@ class RunRecord:
         drift: What was found when spec and header were compared.
         compared: The generation that was compared.
         written_at: When the status was written last, or the record made.
+        too_deep: The object is nested deeper than anything here reads; its spec is not kept.
     """
 
     key: Key
@@ -74,13 +75,14 @@ class RunRecord:
     decided: dict[str, datetime] = field(default_factory=dict)
     drift: RunObstacle | None = None
     compared: int | None = None
+    too_deep: bool = False
 
     def absorb(self, body: Mapping[str, Any]) -> bool:
         """Take a newer object; False if it is an older one."""
         version = _version(body)
         if version < self.resource_version:
             return False
-        self.body = stored_body(body)
+        self.body, self.too_deep = stored_body(body)
         self.resource_version = version
         self.phase = (body.get("status") or {}).get("phase") or ""
         self.deleting = bool(body["metadata"].get("deletionTimestamp"))
@@ -141,10 +143,13 @@ def deleting_since(body: Mapping[str, Any]) -> datetime | None:
     return parse_instant(body["metadata"].get("deletionTimestamp"))
 
 
-def stored_body(body: Mapping[str, Any]) -> bytes:
-    """An object without what nobody here reads."""
+def stored_body(body: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """An object without what nobody here reads, and whether it is nested too deeply to be kept whole."""
     metadata = {name: value for name, value in body["metadata"].items() if name not in _UNREAD}
-    return orjson.dumps({**body, "metadata": metadata})
+    try:
+        return orjson.dumps({**body, "metadata": metadata}), False
+    except TypeError:  # deeper than the 254 levels that orjson writes; the API server takes 10,000
+        return orjson.dumps({**body, "metadata": metadata, "spec": {}}), True
 
 
 def without_large(document: HeaderDocument) -> HeaderDocument:

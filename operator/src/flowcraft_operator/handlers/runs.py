@@ -41,6 +41,10 @@ from flowcraft_operator.settings import OperatorSettings
 MAX_STEPS: Final = 120
 """Steps of one handling: as many as a run has decisions, and some."""
 
+NESTED_TOO_DEEPLY: Final = (
+    "spec is nested deeper than 250 levels: delete the run, and apply it with a reference to such data"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -153,7 +157,7 @@ class Runs:
             return None
         body = orjson.loads(record.body)
         try:
-            run = parse_workflow_run(body)
+            run = _parsed(record, body)
         except ManifestError as error:
             return await self._refuse(record, body, str(error))
         for _ in range(MAX_STEPS):
@@ -309,3 +313,9 @@ class Runs:
     async def _tell(self, record: RunRecord, event: Event) -> None:
         subject = Subject(WORKFLOW_RUNS, *record.key, record.uid)
         await self._events.record(subject, event)
+
+
+def _parsed(record: RunRecord, body: Mapping[str, Any]) -> WorkflowRun:
+    if record.too_deep:
+        raise ManifestError(NESTED_TOO_DEEPLY)
+    return parse_workflow_run(body)

@@ -7,6 +7,8 @@ know nothing of our resources. So its `ApiClient` is used below its generated cl
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -32,6 +34,8 @@ RETRY_DELAYS_S: Final = (0.2, 1.0, 3.0)
 """Pauses between tries of one request; longer outages are the caller's to wait out."""
 CONNECTIONS: Final = 32
 PAGE: Final = 500
+DEEPEST: Final = 10_000
+"""Levels of nesting that the API server takes (the limit of Go's `encoding/json`)."""
 
 Login = Callable[[], kopf.ConnectionInfo | None]
 
@@ -228,8 +232,21 @@ def _pause_s(state: RetryCallState) -> float:
     return max(asked_s, RETRY_DELAYS_S[state.attempt_number - 1])
 
 
+def read_deep_objects() -> None:
+    """Let this process read whatever the API server holds.
+
+    With Python's own limit of about 1,000 levels one deeply nested resource, of anybody, would end the
+    watch of all of them.
+    """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 3 * DEEPEST))
+
+
 def _decoded(content: bytes) -> Any:
     try:
         return orjson.loads(content) if content else None
     except orjson.JSONDecodeError:
+        pass  # no JSON, or deeper than the 1,024 levels that orjson reads
+    try:
+        return json.loads(content)
+    except ValueError:
         return {"message": content[:200].decode(errors="replace").strip()}
