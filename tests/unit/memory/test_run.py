@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.unit.clocks import SteppingClock
 from flowcraft import AppError, Blueprint, BlueprintError, FlowRuntime, NodeContext, NodeResult
 from flowcraft.engine.derivation import resolve
 from flowcraft.engine.plan import Plan
+from flowcraft.memory.lanes import BREATH_S
 from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.runner import RunOptions
 
@@ -162,10 +164,10 @@ async def test_a_node_that_waits_for_its_sibling_gets_it() -> None:
 
 
 async def test_nodes_that_never_block_leave_the_loop_to_others_now_and_then() -> None:
-    count = 3000
-    nodes = [{"id": f"n{number}", "uses": "a"} for number in range(count)]
-    edges = [{"source": f"n{n}", "target": f"n{n + 1}"} for n in range(count - 1)]
     turns = 0
+
+    async def busy(_ctx: NodeContext) -> None:
+        time.sleep(BREATH_S)  # noqa: ASYNC251  it holds the loop, as work without an await does
 
     async def neighbour() -> None:
         nonlocal turns
@@ -174,7 +176,7 @@ async def test_nodes_that_never_block_leave_the_loop_to_others_now_and_then() ->
             await asyncio.sleep(0)
 
     task = asyncio.create_task(neighbour())
-    await run(Blueprint.from_dict({"id": "long", "nodes": nodes, "edges": edges}))
+    await run(blueprint("a b", "b c", "c d"), a=busy, b=busy, c=busy, d=busy)
     task.cancel()
     assert turns > 2
 

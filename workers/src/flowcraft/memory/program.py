@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from pydantic import TypeAdapter
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.engine.choice import choose_edges
@@ -17,7 +19,7 @@ from flowcraft.engine.subflows import sources_of
 from flowcraft.evaluators import lintable
 from flowcraft.implementation import BUILT_IN_USES, NodeImplementation, Registry, RetryPolicy
 from flowcraft.linter import require_valid
-from flowcraft.node import NodeResult
+from flowcraft.node import NodeContext, NodeResult
 
 MAX_WAVES: Final = 100_000
 
@@ -40,6 +42,31 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Straight:
+    """Code that is one async function of the context, for as long as it takes.
+
+    Attributes:
+        function: The function.
+        params: Static parameters.
+        output_type: What its output is turned to JSON by; None: it is JSON.
+    """
+
+    function: Callable[[NodeContext], Awaitable[Any]]
+    params: Mapping[str, Any]
+    output_type: TypeAdapter[Any] | None
+
+    @classmethod
+    def of(cls, code: Code) -> Straight | None:
+        """The code as such, if it is."""
+        own, signature = code.implementation, code.implementation.signature
+        asks = not signature.plain or signature.input_type is not None
+        if own.kind != "async" or asks or code.policy.timeout_s is not None:
+            return None
+        function = cast("Callable[[NodeContext], Awaitable[Any]]", own.code)
+        return cls(function, code.params, signature.output_type)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A node as runs act on it.
 
@@ -51,6 +78,7 @@ class Step:
         sources: Ids of the nodes before it.
         nests: It runs another blueprint.
         plain: The edges taken when there is no action, where no expression has a say in it; else None.
+        straight: Its code as one async function, where nothing but its taken edges says what that gets.
     """
 
     planned: PlannedNode
@@ -60,6 +88,7 @@ class Step:
     sources: tuple[str, ...]
     plain: tuple[int, ...] | None
     nests: bool = False
+    straight: Straight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +111,7 @@ class Program:
     registry: Registry
     evaluator: Evaluator
     _waves: dict[tuple[str, tuple[int, ...]], Wave] = field(default_factory=dict)
+    _plain_waves: dict[str, Wave] = field(default_factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, registry: Registry, evaluator: Evaluator) -> Program:
@@ -127,6 +157,13 @@ class Program:
             wave = self._waves[key, taken] = follow(self.plan, key, taken)
         return wave
 
+    def onward(self, node_id: str, plain: tuple[int, ...]) -> Wave:
+        """The same for a node outside of loops that takes what it takes where nothing has a say in it."""
+        wave = self._plain_waves.get(node_id)
+        if wave is None:
+            wave = self._plain_waves[node_id] = follow(self.plan, node_id, plain)
+        return wave
+
 
 def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluator) -> Step:
     definition = node.definition
@@ -156,6 +193,7 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         sources=tuple(dict.fromkeys(plan.edges[position].source for position in node.incoming)),
         plain=plain,
         nests=definition.uses == "subflow",
+        straight=None if reads or plan.loops or code is None else Straight.of(code),
     )
 
 

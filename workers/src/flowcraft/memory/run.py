@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowcraft.executor import Surroundings
-from flowcraft.memory.lanes import Lanes
+from flowcraft.memory.lanes import Lanes, Turn
 from flowcraft.memory.ledger import Ledger
 from flowcraft.memory.nesting import Nesting
 from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision
+from flowcraft.memory.straight import StraightTurns
 from flowcraft.memory.surround import Surround
 from flowcraft.memory.turns import Turns
 from flowcraft.records import NodeRecord
@@ -47,6 +48,7 @@ class MemoryRun:
             telemetry=telemetry,
         )
         self._plan = program.plan
+        self._steps = program.steps
         self._clock = clock
         self.lanes = Lanes(clock, surround.concurrency, surround.control)
         self.ledger = Ledger(
@@ -55,6 +57,21 @@ class MemoryRun:
         self.turns = Turns(program, surround, around, run_id, ledger=self.ledger, lanes=self.lanes)
         self.nesting = Nesting(
             program, surround, run_id, ledger=self.ledger, lanes=self.lanes, turns=self.turns
+        )
+
+        surrounded = telemetry is not None or around.middleware or surround.inputs
+        self._straight = (
+            None
+            if surrounded
+            else StraightTurns(
+                program,
+                around,
+                run_id,
+                surround.dependencies,
+                ledger=self.ledger,
+                turns=self.turns,
+                stopped=self.lanes.stopped,
+            )
         )
 
     async def go(self) -> None:
@@ -76,6 +93,8 @@ class MemoryRun:
         ready = self.lanes.ready
         self.nesting.decisions = nested or {}
         self.turns.decisions = decisions
+        if decisions:
+            self._straight = None
         self.ledger.take_over(records, context)
         ready.extend(key for key in self._plan.start_keys() if key not in self.ledger.records)
         ready.extend(key for key in decisions if key not in ready)
@@ -83,12 +102,17 @@ class MemoryRun:
         ready.extend(record.key for record in unended if record.kind == "run")
         await self.lanes.carry_on(self._act, list(self._alarms()))
 
-    async def _act(self, key: str) -> None:
+    def _act(self, key: str) -> Turn:
+        step, straight = self._steps.get(key), self._straight
+        if straight is None or step is None or step.straight is None or key in self.ledger.records:
+            return self._by_kind(key)
+        return straight.take(key, step, step.straight)
+
+    def _by_kind(self, key: str) -> Turn:
         act = self.turns.begun(key)
         if act.step.nests and not self.turns.decided(key):
-            await self.nesting.take(act)
-        else:
-            await self.turns.take(act)
+            return self.nesting.take(act)
+        return self.turns.take(act)
 
     def _alarms(self) -> Iterator[tuple[str, float]]:
         """What slept when the run was paused goes on sleeping, by the clock on the wall."""
