@@ -48,7 +48,7 @@ def main() -> int:
         )
         @hypothesis.given(programs())
         def agree(program: Program) -> None:
-            theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+            theirs = of_upstream(upstream.run(program.blueprint, program.input))
             ours = modes.embedded(program, given.embedded) if given.embedded else modes.in_memory(program)
             verdict = compare(program, ours, theirs)
             rules.update(verdict.rules)

@@ -1,10 +1,11 @@
 """What nodes of the random programs do, told by their params; ``runner.mjs`` does the same in JavaScript.
 
 ``node`` names the node. It sets the context keys of ``early``, then fails as often as ``fails`` says, or for
-good where ``fatal`` is true. Then it sets the keys of ``set`` and gives ``action`` and ``output``:
-``"input"``, which is what it got, ``"nothing"``, which is no result at all, or ``{"value": …}``, and the
-nodes that it ``makes``. ``takes`` are milliseconds before all that. ``turns`` names a context key that is
-true until it was called so many ``times``, and again after that.
+good where ``fatal`` is true. Then it sets the keys of ``set``, deletes those of ``delete``, and gives
+``action``, the nodes that it ``makes``, and ``output``: ``"input"``, which is what it got, ``"reads"``, which
+is what the context has under the names of ``reads``, ``"nothing"``, which is no result at all, or
+``{"value": …}``. ``takes`` are milliseconds before all that. ``turns`` names a context key that is true until
+it was called so many ``times``, and again after that.
 """
 
 from __future__ import annotations
@@ -55,11 +56,16 @@ async def act(ctx: NodeContext) -> NodeResult | None:
         await ctx.context.set(key, value)
     if turns := params.get("turns"):
         await ctx.context.set(turns["key"], trace.seen[node] % turns["times"] != 0)
+    for key in params.get("delete", ()):
+        await ctx.context.delete(key)
     output = params["output"]
     if output == "nothing":
         return None
-    value = ctx.input if output == "input" else output["value"]
-    return NodeResult(value, params.get("action"), dynamic_nodes=params.get("makes", ()))
+    if output == "reads":
+        gave: Any = {name: await ctx.context.get(name) for name in params["reads"]}
+    else:
+        gave = ctx.input if output == "input" else output["value"]
+    return NodeResult(gave, params.get("action"), dynamic_nodes=params.get("makes", ()))
 
 
 async def item(ctx: NodeContext) -> NodeResult:

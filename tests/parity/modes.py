@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from tests.parity.behaviour import Traces, act, item
-from tests.parity.outcome import Outcome, of_records
-from tests.parity.programs import Program, own_key
+from tests.parity.outcome import Outcome, of_records, seen_keys
+from tests.parity.programs import Program
 
 from flowcraft import Blueprint, FlowRuntime
 from flowcraft.clock import SystemClock
@@ -19,6 +19,7 @@ from flowcraft.distributed.jobs.worker import Worker
 from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.embedded import open_embedded
+from flowcraft.engine.marks import is_mark
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry
 from flowcraft.memory.result import Decision
@@ -45,7 +46,8 @@ class InMemory:
         result = await runtime.run(blueprint, program.input, RunOptions("memory"))
         while result.status == "awaiting":
             result = await runtime.resume(result, dict.fromkeys(result.awaiting, DECISION))
-        return of_records(result.status, result.records, result.context, traces.of_family("memory"))
+        keys = seen_keys(program.input, result.context, result.deleted)
+        return of_records(result.status, result.records, keys, traces.of_family("memory"))
 
 
 class Embedded:
@@ -91,11 +93,13 @@ class Embedded:
         await self._client.start(RunRequest(run_id, blueprint.id, input=dict(program.input)), blueprint)
         status = await self._ended(run_id)
         node_ids = [node.id for node in blueprint.nodes]
-        keys = [own_key(node_id) for node_id in node_ids]
         rounds = [key for key in await self._client.records(run_id) if "#" in key]
-        loaded = await self._facts.load(run_id, nodes=[*node_ids, *rounds], context=keys)
+        loaded = await self._facts.load(run_id, nodes=[*node_ids, *rounds])
         records = {key: stored.record for key, stored in loaded.records.items()}
-        return of_records(status, records, loaded.context, self._traces.of_family(run_id))
+        wrote = {name for record in records.values() for name in record.wrote if not is_mark(name)}
+        loaded = await self._facts.load(run_id, context=sorted(wrote))
+        left = seen_keys(program.input, loaded.context, loaded.deleted)
+        return of_records(status, records, left, self._traces.of_family(run_id))
 
     async def _ended(self, run_id: str) -> str:
         decided: set[tuple[str, str]] = set()

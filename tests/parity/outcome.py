@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class Outcome:
         status: ``completed``, ``failed`` or ``awaiting``.
         calls: Inputs by the node called, in order, one for each attempt.
         outputs: By completed node.
-        keys: Context keys that nodes set.
+        keys: What the context has in the end: fields of the run's input, and keys that nodes set.
         failed: Nodes that failed for good.
         stood_in: The fallback that was called, by the node it stood in for; empty for the original.
         records: What is known of each node key; empty for the original.
@@ -35,16 +35,21 @@ class Outcome:
     records: Mapping[str, NodeRecord]
 
 
-def of_upstream(result: Mapping[str, Any], run_input: Mapping[str, Any]) -> Outcome:
+def of_upstream(result: Mapping[str, Any]) -> Outcome:
     """The original's: outputs stand in its context, too, under the node's name."""
     calls: dict[str, list[Any]] = {}
     for node, value in result["calls"]:
         calls.setdefault(node, []).append(value)
     outputs = result["outputs"]
-    keys = {
-        key: value for key, value in result["keys"].items() if key not in outputs and key not in run_input
-    }
+    keys = {key: value for key, value in result["keys"].items() if key not in outputs}
     return Outcome(result["status"], calls, outputs, keys, tuple(result["failed"]), {}, {})
+
+
+def seen_keys(
+    run_input: Mapping[str, Any], context: Mapping[str, Any], deleted: Collection[str]
+) -> dict[str, Any]:
+    """The run's input with what was written over it, and without what was deleted."""
+    return {name: value for name, value in run_input.items() if name not in deleted} | dict(context)
 
 
 def of_records(

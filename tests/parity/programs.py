@@ -34,7 +34,8 @@ class Program:
 def programs(draw: st.DrawFn, *, max_nodes: int = 8, waits: bool = False) -> Program:
     """DAGs with actions, conditions, transforms, joins, inputs, retries, fallbacks, failures, context keys.
 
-    Nodes read only what is resolved in every interleaving before they run: what lies before them on all ways.
+    Some fields of the input are called like a key that a node sets, or deletes. Nodes read only what is
+    resolved in every interleaving before they run: what lies before them on all ways.
     With ``waits``, some nodes wait for a decision and some sleep for a moment.
     """
     count = draw(st.sampled_from([1, 2, *range(3, max_nodes + 1), *range(3, max_nodes + 1)]))
@@ -65,7 +66,8 @@ def programs(draw: st.DrawFn, *, max_nodes: int = 8, waits: bool = False) -> Pro
         "nodes": draw(st.permutations([*nodes, *spare])),
         "edges": draw(st.permutations(edges)),
     }
-    run_input = {key: draw(st.sampled_from(VALUES)) for key in INPUT_KEYS}
+    hidden = draw(st.lists(st.sampled_from(ids), max_size=2, unique=True))
+    run_input = {key: draw(st.sampled_from(VALUES)) for key in (*INPUT_KEYS, *map(own_key, hidden))}
     return Program(blueprint, run_input, tuple(ids))
 
 
@@ -116,7 +118,7 @@ def _node(
     if waits and (kind := draw(st.sampled_from(["act"] * 6 + ["wait", "sleep"]))) != "act":
         params = {} if kind == "wait" else {"duration": draw(st.sampled_from(["1ms", "30ms"]))}
         return {**node, "uses": kind, "params": params}
-    node["params"] = draw(_behaviour(node_id))
+    node["params"] = draw(_behaviour(node_id, known))
     if draw(st.integers(0, 4)) == 0 or (not known and draw(st.booleans())):
         node["inputs"] = draw(_inputs(known))
     attempts = draw(st.sampled_from([None, None, 1, 2, 3]))
@@ -128,16 +130,20 @@ def _node(
             node["params"]["fatal"] = True
         if not spare or draw(st.integers(0, 7)):
             fallback_id = f"f{node_id[1:]}"
-            spare.append({"id": fallback_id, "uses": "act", "params": draw(_behaviour(fallback_id))})
+            spare.append({"id": fallback_id, "uses": "act", "params": draw(_behaviour(fallback_id, known))})
         config["fallback"] = spare[-1]["id"]
     return node
 
 
 @st.composite
-def _behaviour(draw: st.DrawFn, node_id: str) -> dict[str, Any]:
+def _behaviour(draw: st.DrawFn, node_id: str, known: list[str]) -> dict[str, Any]:
     params: dict[str, Any] = {"node": node_id}
     fails = draw(st.sampled_from(FAILS))
-    params["output"] = draw(st.sampled_from([{"value": value} for value in VALUES] + ["input"] * 8))
+    gives = [{"value": value} for value in VALUES] + ["input"] * 8 + ["reads"] * 3
+    params["output"] = draw(st.sampled_from(gives))
+    if params["output"] == "reads":
+        names = st.sampled_from(_sources(known))
+        params["reads"] = draw(st.lists(names, min_size=1, max_size=3, unique=True))
     if action := draw(st.sampled_from([None, None, "yes", "yes", "no", "other", ""])):
         params["action"] = action
     if fails:
@@ -146,9 +152,16 @@ def _behaviour(draw: st.DrawFn, node_id: str) -> dict[str, Any]:
         params["fatal"] = True
     if draw(st.integers(0, 3)) == 0:
         params["set"] = {own_key(node_id): draw(st.sampled_from(VALUES))}
+    if draw(st.integers(0, 7)) == 0:
+        params["delete"] = [own_key(node_id)]
     return params
 
 
+def _sources(known: list[str]) -> list[str]:
+    """Outputs of these nodes, and context keys."""
+    return [*known, *(f"_outputs.{name}" for name in known), *_keys(known)]
+
+
 def _inputs(known: list[str]) -> st.SearchStrategy[Any]:
-    names = st.sampled_from([*known, *(f"_outputs.{name}" for name in known), *_keys(known)])
+    names = st.sampled_from(_sources(known))
     return names | st.dictionaries(st.sampled_from(["a", "b"]), names, min_size=1, max_size=2)

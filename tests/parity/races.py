@@ -66,8 +66,10 @@ class Races(Touch):
     def _gives(self, node_id: str) -> None:
         node = self._nodes[node_id]
         code = self._nodes[self._ours.stood_in.get(node_id, node_id)]
-        passes_on = node["uses"] == "sleep" or code["params"].get("output") == "input"
-        if passes_on and node_id in self.touched.gets:
+        output = "input" if node["uses"] == "sleep" else code["params"].get("output")
+        if output == "input" and node_id in self.touched.gets:
+            self.touched.gives[node_id] = RACE
+        if output == "reads" and self._read(code["params"]["reads"]):
             self.touched.gives[node_id] = RACE
 
 

@@ -184,17 +184,24 @@ class Touch:
             self.touched.runs.setdefault(fallback, self.touched.runs[node_id])
         stands_in = self._ours.stood_in.get(node_id)
         if stands_in is None:
-            if node_id in self.touched.gets and self._params(node_id).get("output") == "input":
-                self.touched.gives[node_id] = self.touched.gets[node_id]
+            if rule := self._given(node_id, self.touched.gets.get(node_id)):
+                self.touched.gives[node_id] = rule
             return
         self.touched.gets.setdefault(stands_in, FALLBACK)
-        if self._params(stands_in)["output"] == "input":
-            self.touched.gives[node_id] = FALLBACK
+        if rule := self._given(stands_in, FALLBACK):
+            self.touched.gives[node_id] = rule
         if stands_in in self._shared or self._params(stands_in).get("fails"):
             self.touched.runs.setdefault(stands_in, FALLBACK)
             self._leaving[node_id] = FALLBACK
         if node_id in self.touched.often:
             self.touched.often.setdefault(stands_in, self.touched.often[node_id])
+
+    def _given(self, code: str, got: str | None) -> str | None:
+        """The rule that touches what a node's code gives: by its input, or by what it reads."""
+        output = self._params(code).get("output")
+        if output == "reads":
+            return self._read(self._params(code)["reads"])
+        return got if output == "input" else None
 
     def _leaves(self, node_id: str) -> None:
         if _fallback(self._nodes[node_id]) in self._shared:

@@ -9,7 +9,7 @@ import { FlowcraftError, FlowRuntime } from 'flowcraft'
 console.error = () => {} // the runtime tells there of expressions that it does not understand
 
 const act = trace => async ({ input, params, context }) => {
-  const { node, early, fails, fatal, output, action, set, makes, takes, turns } = params
+  const { node, early, fails, fatal, output, action, set, delete: gone, reads, makes, takes, turns } = params
   if (takes) await new Promise(resolve => setTimeout(resolve, takes))
   trace.calls.push([node, plain(input)])
   trace.seen[node] = (trace.seen[node] ?? 0) + 1
@@ -18,7 +18,13 @@ const act = trace => async ({ input, params, context }) => {
   if (trace.seen[node] <= (fails ?? 0)) throw new Error(`${node} fails`)
   for (const [key, value] of Object.entries(set ?? {})) await context.set(key, value)
   if (turns) await context.set(turns.key, trace.seen[node] % turns.times !== 0)
+  for (const key of gone ?? []) await context.delete(key)
   if (output === 'nothing') return undefined
+  if (output === 'reads') {
+    const read = {}
+    for (const name of reads) read[name] = plain(await context.get(name))
+    return { output: read, action, dynamicNodes: makes }
+  }
   return { output: output === 'input' ? input : output.value, action, dynamicNodes: makes }
 }
 

@@ -17,14 +17,14 @@ from tests.parity.upstream import Upstream
 @given(program=batch_programs())
 @random_programs(120)
 def test_in_memory_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert list(batch_differences(program, modes.in_memory(program), theirs)) == []
 
 
 @given(program=batch_programs())
 @random_programs(40)
 def test_on_the_embedded_backend_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert list(batch_differences(program, modes.embedded(program, workers=2), theirs)) == []
 
 
@@ -40,7 +40,7 @@ def both(request: pytest.FixtureRequest, upstream: Upstream, modes: Modes) -> An
         program = Program(
             {"id": "p", "nodes": nodes, "edges": drawn}, {}, tuple(node["id"] for node in nodes)
         )
-        theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+        theirs = of_upstream(upstream.run(program.blueprint, program.input))
         ours = modes.in_memory(program) if request.param == "in memory" else modes.embedded(program)
         return ours, theirs
 

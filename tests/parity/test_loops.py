@@ -19,14 +19,14 @@ from flowcraft.errors import BlueprintError
 @given(program=loop_programs())
 @random_programs(120)
 def test_in_memory_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert list(loop_differences(program, modes.in_memory(program), theirs)) == []
 
 
 @given(program=loop_programs())
 @random_programs(30)
 def test_on_the_embedded_backend_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert list(loop_differences(program, modes.embedded(program, workers=2), theirs)) == []
 
 
@@ -40,7 +40,7 @@ def both(request: pytest.FixtureRequest, upstream: Upstream, modes: Modes) -> An
     def run(nodes: list[dict[str, Any]], *edges: dict[str, Any], **metadata: Any) -> tuple[Outcome, Outcome]:
         blueprint = {"id": "p", "nodes": nodes, "edges": list(edges), "metadata": metadata}
         program = Program(blueprint, {}, tuple(node["id"] for node in nodes))
-        theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+        theirs = of_upstream(upstream.run(program.blueprint, program.input))
         ours = modes.in_memory(program) if request.param == "in memory" else modes.embedded(program)
         return ours, theirs
 
@@ -83,6 +83,16 @@ def test_loop_controller_output(both: Any) -> None:
     assert ours.calls["n3"] == ["n1"]
 
 
+def test_the_context_has_the_outputs_of_the_latest_round(both: Any) -> None:
+    reading = act("n1", any_join=True, output="reads", reads=["n0", "n1", "_outputs.n1"], **TURNS)
+    last = act("n3", output="reads", reads=["n0", "_outputs.n1"])
+    ours, theirs = both([act("n0"), reading, CONTROLLER, last], *LOOP)
+    first = {"n0": "n0", "n1": None, "_outputs.n1": None}
+    assert ours.outputs["n1#1"] == first
+    assert ours.outputs["n1#2"] == theirs.outputs["n1"] == {"n0": "n0", "n1": first, "_outputs.n1": first}
+    assert ours.outputs["n3"] == theirs.outputs["n3"] == {"n0": "n0", "_outputs.n1": theirs.outputs["n1"]}
+
+
 def test_loop_records(both: Any) -> None:
     nodes = [act("n0"), act("n1", any_join=True, **TURNS), CONTROLLER, act("n3")]
     ours, theirs = both(nodes, *LOOP)
@@ -119,7 +129,7 @@ def test_loop_behind_loop(both: Any) -> None:
 def test_cycle_entry(upstream: Upstream, modes: Modes) -> None:
     nodes, edges = [act("n0", **TURNS), act("n1")], [edge("n0", "n1"), edge("n1", "n0", condition="k0")]
     blueprint = {"id": "p", "nodes": nodes, "edges": edges}
-    theirs = of_upstream(upstream.run(blueprint, {}), {})
+    theirs = of_upstream(upstream.run(blueprint, {}))
     assert theirs.calls.keys() == {"n0", "n1"}  # it begins where it likes
     with pytest.raises(BlueprintError, match="CYCLE_WITHOUT_ENTRY"):
         modes.in_memory(Program(blueprint, {}, ("n0", "n1")))

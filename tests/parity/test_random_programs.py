@@ -31,14 +31,14 @@ def random_programs(count: int) -> Callable[[Test], Test]:
 @given(program=programs())
 @random_programs(250)
 def test_in_memory_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert compare(program, modes.in_memory(program), theirs).unexplained == ()
 
 
 @given(program=programs())
 @random_programs(60)
 def test_on_the_embedded_backend_as_the_original(upstream: Upstream, modes: Modes, program: Program) -> None:
-    theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
+    theirs = of_upstream(upstream.run(program.blueprint, program.input))
     assert compare(program, modes.embedded(program), theirs).unexplained == ()
 
 

@@ -9,38 +9,9 @@ from typing import Any
 
 import pytest
 from tests.parity import rules
-from tests.parity.modes import Modes
-from tests.parity.outcome import Outcome, of_upstream
-from tests.parity.programs import Program
-from tests.parity.upstream import Upstream
+from tests.parity.outcome import Outcome
 
 Both = Callable[..., tuple[Outcome, Outcome]]
-
-
-@pytest.fixture(params=["in memory", "embedded"])
-def both(request: pytest.FixtureRequest, upstream: Upstream, modes: Modes) -> Both:
-    """Runs nodes and edges here, in one of our modes, and there."""
-
-    def run(
-        nodes: dict[str, dict[str, Any]], *edges: dict[str, Any], given: dict[str, Any] | None = None
-    ) -> tuple[Outcome, Outcome]:
-        program = Program(
-            {"id": "p", "nodes": [_node(name, **said) for name, said in nodes.items()], "edges": list(edges)},
-            given or {},
-            tuple(nodes),
-        )
-        theirs = of_upstream(upstream.run(program.blueprint, program.input), program.input)
-        ours = modes.in_memory(program) if request.param == "in memory" else modes.embedded(program)
-        return ours, theirs
-
-    return run
-
-
-def _node(
-    name: str, inputs: Any = None, config: dict[str, Any] | None = None, **params: Any
-) -> dict[str, Any]:
-    node = {"id": name, "uses": "act", "params": {"node": name, "output": {"value": name}, **params}}
-    return {**node, **({"inputs": inputs} if inputs else {}), "config": config or {}}
 
 
 def edge(source: str, target: str, **more: str) -> dict[str, Any]:

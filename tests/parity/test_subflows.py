@@ -18,7 +18,7 @@ from tests.parity.upstream import Upstream
 
 def _there(upstream: Upstream, program: Program) -> Outcome:
     result = upstream.run(program.blueprint, program.input, program.subflows)
-    return of_upstream(result, program.input)
+    return of_upstream(result)
 
 
 @given(program=subflow_programs())

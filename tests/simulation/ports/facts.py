@@ -163,6 +163,9 @@ class FactServer:
             },
             input=None if item is None else _copy(item.value),
             session=str(number),
+            deleted=frozenset(
+                key for key, found in values.items() if found is not None and "value" not in found.value
+            ),
         )
 
     def resolved(self, run_id: str, nodes: Sequence[str], session: str) -> dict[str, NodeRecord]:

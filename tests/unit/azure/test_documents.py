@@ -103,12 +103,14 @@ def key_item(seq: int, key: str, value: object = None) -> dict[str, object]:
 
 def test_of_keys_and_packs_the_highest_seq_is_read() -> None:
     items = [pack(2, a="pack", b="pack", c="pack"), key_item(3, "a", "item"), key_item(1, "b", "item")]
-    assert merged_context(items, ["a", "b", "c", "d"]) == {"a": "item", "b": "pack", "c": "pack"}
+    values, deleted = merged_context(items, ["a", "b", "c", "d"])
+    assert values == {"a": "item", "b": "pack", "c": "pack"}
+    assert deleted == frozenset()
 
 
 def test_tombstones_hide_what_is_older_and_only_that() -> None:
     items = [pack(2, a=None, b=None), key_item(1, "a", 1), key_item(3, "b", 3), key_item(4, "c")]
-    assert merged_context(items, ["a", "b", "c"]) == {"b": 3}
+    assert merged_context(items, ["a", "b", "c", "d"]) == ({"b": 3}, {"a", "c"})
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ class LargeValueFacts(FactStore):
             context={key: filled(value) for key, value in loaded.context.items()},
             input=filled(loaded.input),
             session=loaded.session,
+            deleted=loaded.deleted,
         )
 
     async def commit(self, run_id: str, commit: Commit, session: str = "") -> str:

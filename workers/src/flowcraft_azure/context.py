@@ -92,7 +92,7 @@ class CosmosDbContext:
         written = [item for item in items if item["id"] != self.run_id]
         names = {item["key"] for item in written if item["type"] == "k"}
         names |= {name for item in written if item["type"] == "p" for name in item["entries"]}
-        kept = merged_context(written, {name for name in names if name != MARK and not is_mark(name)})
+        kept, _ = merged_context(written, {name for name in names if name != MARK and not is_mark(name)})
         first = await self._input([item for item in items if item["id"] == self.run_id])
         return {name: value for name, value in first.items() if name not in names} | kept
 

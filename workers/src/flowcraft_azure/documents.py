@@ -180,10 +180,13 @@ def _size(item: Mapping[str, Any]) -> int:
         return 0
 
 
-def merged_context(items: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> dict[str, Any]:
-    """The asked context keys out of ``k:`` items and packs: of each the entry with the highest seq.
+def merged_context(
+    items: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """The asked context keys out of ``k:`` items and packs, and which of them were deleted.
 
-    Of entries with the same seq (written by nodes that ran side by side) an item of its own wins.
+    Of each key the entry with the highest seq counts; of entries with the same seq (written by nodes that ran
+    side by side), an item of its own.
     """
     newest: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
 
@@ -199,11 +202,9 @@ def merged_context(items: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> d
         elif item.get("type") == "p":
             for key in wanted & item["entries"].keys():
                 consider(key, (item.get("seq", 0), 0), item["entries"][key])
-    return {
-        key: entry.get("value")
-        for key, (_, _, entry) in newest.items()
-        if key in wanted and not entry.get("deleted")
-    }
+    entries = {key: entry for key, (_, _, entry) in newest.items() if key in wanted}
+    values = {key: entry.get("value") for key, entry in entries.items() if not entry.get("deleted")}
+    return values, frozenset(entries.keys() - values.keys())
 
 
 def newest_seq(items: Sequence[Mapping[str, Any]], key: str) -> int:

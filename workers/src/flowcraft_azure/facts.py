@@ -104,11 +104,13 @@ class CosmosFactStore(FactStore):
         ids += [run_id] if with_input else []
         items, seen = await self._items(run_id, ids, with_packs=bool(context), session=session)
         records = [stored_record(item) for item in items if item.get("type") == "n" and item["id"] != run_id]
+        values, deleted = merged_context([item for item in items if item["id"] != run_id], context)
         return Loaded(
             records={stored.record.key: stored for stored in records},
-            context=merged_context([item for item in items if item["id"] != run_id], context),
+            context=values,
             input=next((input_of(item) for item in items if with_input and item["id"] == run_id), None),
             session=seen or session,
+            deleted=deleted,
         )
 
     async def resolved(

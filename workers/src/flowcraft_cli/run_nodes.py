@@ -175,6 +175,7 @@ class NodeInputs:
         self._evaluator = ExpressionEvaluator()
         self._known = Known()
         self._context: dict[str, Any] = {}
+        self._deleted: frozenset[str] = frozenset()
 
     async def of(self, nodes: Sequence[NodeView], every: Sequence[NodeView]) -> dict[str, Any]:
         """The inputs of some of a run's node keys, by key; ``every`` has the outputs of all of them.
@@ -199,15 +200,17 @@ class NodeInputs:
         if lacking:
             loaded = await self._facts.load(self._run_id, context=lacking)
             self._context.update({name: loaded.context.get(name) for name in lacking})
+            self._deleted |= loaded.deleted
         context = {name: self._context[name] for name in wanted.context if self._context[name] is not None}
         if not self._plan.loops:
             known = {name: self._known.records.get(name) for name in wanted.records}
             records = {name: record for name, record in known.items() if record is not None}
-            return node_input(self._plan, key, Facts(records, context, self._input))
+            return node_input(self._plan, key, Facts(records, context, self._input, None, self._deleted))
         lookup = Lookup(self._plan, NodeKey.parse(key), wanted.named, self._known)
         while (ask := lookup.ask()) is not None:
             marks = (await self._facts.load(self._run_id, context=ask.marks)).context if ask.marks else {}
             recorded = {each: record for each in ask.keys if (record := self._known.records.get(each))}
             self._known.answer(ask, recorded, marks)
         seen = lookup.seen
-        return node_input(self._plan, key, Facts(seen.records, context, self._input, seen.edges))
+        facts = Facts(seen.records, context, self._input, seen.edges, self._deleted)
+        return node_input(self._plan, key, facts)

@@ -57,7 +57,7 @@ _WRITE_CONTEXT = """
 INSERT INTO context (run_id, key, seq, value) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET seq = excluded.seq, value = excluded.value WHERE excluded.seq >= context.seq
 """
-_READ_CONTEXT = "SELECT key, value FROM context WHERE run_id = ? AND value IS NOT NULL AND key IN "
+_READ_CONTEXT = "SELECT key, value FROM context WHERE run_id = ? AND key IN "
 _PURGED = ("record", "context", "run_input", "snapshot", "header")
 PAGE: Final = 200
 """Records or headers of one page."""
@@ -149,11 +149,11 @@ class EmbeddedFacts:
             for etag, document, output in _in(connection, _READ_RECORDS, run_id, nodes):
                 record = _record(document, output)
                 records[record.key] = StoredRecord(record, str(etag))
-            values = {
-                key: orjson.loads(value) for key, value in _in(connection, _READ_CONTEXT, run_id, context)
-            }
+            found = dict(_in(connection, _READ_CONTEXT, run_id, context))
+            values = {key: orjson.loads(value) for key, value in found.items() if value is not None}
+            deleted = frozenset(found.keys() - values.keys()) if len(values) < len(found) else frozenset()
             row = connection.execute(_READ_INPUT, (run_id,)).fetchone() if with_input else None
-            return Loaded(records, values, orjson.loads(row[0]) if row else None, SESSION)
+            return Loaded(records, values, orjson.loads(row[0]) if row else None, SESSION, deleted)
 
         return await self._database.shown(run_id, work)
 

@@ -108,7 +108,10 @@ def _transform_scope(node_id: str, output: Any, facts: Facts) -> dict[str, Any]:
 def _names(outputs: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     """What a bare name may mean: a context key, else a node's output, else a field of the run's input."""
     run_input = facts.run_input if isinstance(facts.run_input, Mapping) else {}
-    return {**run_input, **outputs, **facts.context}
+    names = {**run_input, **outputs, **facts.context}
+    for name in facts.deleted:
+        names.pop(name, None)
+    return names
 
 
 def _outputs(node_id: str, output: Any, facts: Facts) -> dict[str, Any]:

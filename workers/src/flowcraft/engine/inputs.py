@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from flowcraft.definitions import NodeDefinition
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.subflows import sources_of
+from flowcraft.node import MISSING
 from flowcraft.records import NodeRecord
 from flowcraft.values import value_class
 
@@ -117,12 +118,14 @@ class Facts:
         context: Context keys.
         run_input: The run's input.
         edges: In a run with loops: by edge, the record that took it; the same node may have several.
+        deleted: Context keys that were deleted, and hide a field of the run's input all the same.
     """
 
     records: Mapping[str, NodeRecord]
     context: Mapping[str, Any]
     run_input: Any
     edges: Mapping[int, NodeRecord] | None = None
+    deleted: Collection[str] = ()
 
     def behind(self, position: int, source: str) -> NodeRecord | None:
         """The record that took an edge, given with its source."""
@@ -135,10 +138,18 @@ class Facts:
         """A context key, else the run's input of that name, else a node's output, else null."""
         if name in self.context:
             return self.context[name]
-        if isinstance(self.run_input, Mapping) and name in self.run_input:
+        if isinstance(self.run_input, Mapping) and name in self.run_input and name not in self.deleted:
             return self.run_input[name]
         record = self.records.get(name)
         return record.output if record is not None else None
+
+    def written(self, writes: Mapping[str, Any]) -> Facts:
+        """The facts once these context keys are written; ``MISSING`` deletes."""
+        context = {**self.context, **writes}
+        deleted = {name for name, value in writes.items() if value is MISSING}
+        kept = {name: value for name, value in context.items() if value is not MISSING}
+        left = {*self.deleted, *deleted} - kept.keys()
+        return Facts(self.records, kept, self.run_input, self.edges, left)
 
 
 def node_input(plan: Plan, key: str, facts: Facts) -> Any:
@@ -167,8 +178,9 @@ def given_value(source: str, plan: Plan, facts: Facts) -> Any:
     """What a source in ``params.inputs`` of a subflow means: a context key, else a node's output."""
     if source in facts.context:
         return facts.context[source]
-    if isinstance(facts.run_input, Mapping) and source in facts.run_input:
-        return facts.run_input[source]
+    given = facts.run_input
+    if isinstance(given, Mapping) and source in given and source not in facts.deleted:
+        return given[source]
     return _named(source, plan, facts)
 
 

@@ -59,6 +59,7 @@ class Owners:
             {name: everything.records[name] for name in needs.records if name in everything.records},
             {name: everything.context[name] for name in needs.context if name in everything.context},
             everything.run_input,
+            deleted=everything.deleted,
         )
 
     def follow(self, key: str, taken: tuple[int, ...]) -> Wave:

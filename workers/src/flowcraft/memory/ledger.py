@@ -14,10 +14,12 @@ from typing import Any, Final
 from flowcraft.engine.children import is_children_join, seq_after
 from flowcraft.engine.inputs import Facts, Needs, node_input
 from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.reading import key_of, meant
 from flowcraft.engine.resolution import Join, JoinStates, Wave, fired, join_state
 from flowcraft.memory.children import Owners
 from flowcraft.memory.looping import Marks
 from flowcraft.memory.program import Program, Step
+from flowcraft.memory.result import deleted_by
 from flowcraft.node import MISSING
 from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
@@ -35,6 +37,7 @@ class Ledger:
     Attributes:
         records: What is known of each node key.
         context: The run's shared keys, as committed by completed nodes.
+        deleted: Those that were deleted: a field of the run's input that one hid stays hidden.
         writes: Context keys that each node key wrote, in the order of its completion.
         marks: How its loops went.
         owners: Who has children.
@@ -55,6 +58,7 @@ class Ledger:
         """``queue`` takes node keys that became ready; ``inputs`` stand for those that nodes would get."""
         self.records: dict[str, NodeRecord] = {}
         self.context: dict[str, Any] = {}
+        self.deleted: set[str] = set()
         self.writes: dict[str, Mapping[str, Any]] = {}
         self.marks = Marks(program.plan, self.records)
         self.owners = Owners(program)
@@ -66,7 +70,7 @@ class Ledger:
         self._telemetry = telemetry
         self._inputs = inputs
         self._queue = queue
-        self._everything = Facts(self.records, self.context, run_input)
+        self._everything = Facts(self.records, self.context, run_input, deleted=self.deleted)
         self._arrived: dict[str, dict[str, bool]] = {}
         self._shown = ""
         self._shown_from = self._shown_until = datetime.min.replace(tzinfo=UTC)
@@ -75,6 +79,7 @@ class Ledger:
         """Know what an earlier part of the run has left, and what follows from it."""
         self.records.update(records)
         self.context.update(context)
+        self.deleted.update(deleted_by(self.writes.values()))
         begun = [self.owners.learn(record) for record in records.values() if record.children is not None]
         for wave in filter(None, begun):
             self.route(wave)
@@ -104,10 +109,20 @@ class Ledger:
         return node_input(self._plan, key, self.facts_of(key, step))
 
     async def read(self, name: str) -> Any:
-        """A context key, as nodes read it: the run's input is its first layer."""
+        """What a node's code reads under a name, in a run without loops."""
         if name in self.context:
             return self.context[name]
-        return self.input.get(name, MISSING) if isinstance(self.input, Mapping) else MISSING
+        node_id = key_of(name)
+        record = self.records.get(node_id) if node_id in self._plan.nodes else None
+        return meant(self._plan, name, self._everything, record)
+
+    async def read_in_round(self, key: str, name: str) -> Any:
+        """What the code of a node key reads under a name: a node's output is that which this key sees."""
+        if name in self.context:
+            return self.context[name]
+        node_id = key_of(name)
+        seen = self.marks.seen(key, (node_id,), edges=False).records if node_id in self._plan.nodes else {}
+        return meant(self._plan, name, self._everything, seen.get(node_id))
 
     def facts_of(self, key: str, step: Step) -> Facts:
         """What a node key may see: where it names facts, those alone, as a worker would load them."""
@@ -121,13 +136,14 @@ class Ledger:
             {name: records[name] for name in wanted.records if name in records},
             self._named(wanted),
             self.input,
+            deleted=self.deleted,
         )
 
     def _facts_in_loops(self, key: str, wanted: Needs | None) -> Facts:
         seen = self.marks.seen(key, wanted.named if wanted is not None else ())
         behind = {record.node: record for record in seen.edges.values()}
         context = self._named(wanted) if wanted is not None else {}
-        return Facts({**behind, **seen.records}, context, self.input, seen.edges)
+        return Facts({**behind, **seen.records}, context, self.input, seen.edges, self.deleted)
 
     def _named(self, wanted: Needs) -> dict[str, Any]:
         return {name: self.context[name] for name in wanted.context if name in self.context}
@@ -185,8 +201,10 @@ class Ledger:
         for name, value in writes.items():
             if value is MISSING:
                 self.context.pop(name, None)
+                self.deleted.add(name)
             else:
                 self.context[name] = value
+                self.deleted.discard(name)
 
     # ---- what follows from them ----
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowcraft.blueprint import Blueprint
+from flowcraft.node import MISSING
 from flowcraft.records import NodeRecord
 from flowcraft.values import value_class
 from flowcraft_api.wire import NodeErrorDocument
@@ -25,6 +26,12 @@ class Decision:
 
     action: str | None = None
     output: Any = None
+
+
+def deleted_by(layers: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The keys that layers of writes, each over those before it, leave deleted."""
+    last = {name: value is MISSING for layer in layers for name, value in layer.items()}
+    return frozenset(name for name, deleted in last.items() if deleted)
 
 
 @value_class
@@ -56,6 +63,11 @@ class RunResult:
     context: Mapping[str, Any]
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subflows: Mapping[str, RunResult] = field(default_factory=dict)
+
+    @property
+    def deleted(self) -> frozenset[str]:
+        """Context keys that were deleted and not written again, fields of the run's input among them."""
+        return deleted_by(self.writes.values())
 
     @property
     def awaiting(self) -> tuple[str, ...]:

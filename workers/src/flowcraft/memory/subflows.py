@@ -78,7 +78,8 @@ def writes_of(subflow: Subflow, result: RunResult) -> dict[str, Any]:
                 latest[record.node] = record
     names = map(node_named, subflow.outputs.values())
     records = {name: latest[name] for name in names if name in latest}
-    return mapped_outputs(subflow, records, {**given, **result.context})
+    left = {name: value for name, value in given.items() if name not in result.deleted}
+    return mapped_outputs(subflow, records, {**left, **result.context})
 
 
 def why_failed(result: RunResult) -> ErrorDetail:

@@ -22,7 +22,7 @@ from flowcraft.memory.ledger import Ledger
 from flowcraft.memory.program import Code, Program, Step
 from flowcraft.memory.result import Decision
 from flowcraft.memory.surround import Surround
-from flowcraft.node import MISSING, NodeContext, NodeResult, RunContext
+from flowcraft.node import NodeContext, NodeResult, RunContext
 from flowcraft.records import AwaitKind, NodeRecord
 from flowcraft.times import later
 from flowcraft.values import value_class
@@ -67,6 +67,7 @@ class Turns:
         self._ledger = ledger
         self._lanes = lanes
         self._run_id = run_id
+        self._read = None if program.plan.loops else ledger.read
 
     def begun(self, key: str) -> Act:
         """What is known of a node key whose turn it is."""
@@ -137,7 +138,7 @@ class Turns:
         return NodeContext(
             input=value,
             params=code.params,
-            context=RunContext(self._ledger.read),
+            context=RunContext(self._read or partial(self._ledger.read_in_round, key)),
             run_id=self._run_id,
             node_id=code.node_id,
             node_key=key,
@@ -266,7 +267,7 @@ class Turns:
         if taken is None or (result.action is not None and step.planned.outgoing):
             facts = ledger.facts_of(key, step)
             if writes and step.needs is not None:
-                facts = replace(facts, context=_overlaid(facts.context, writes))
+                facts = facts.written(writes)
             try:
                 taken, values = choose_edges(self._plan, key, result, facts, self._surround.evaluator)
             except EvaluationError as error:
@@ -320,8 +321,3 @@ class Turns:
             self._lanes.stop()
         elif not self._lanes.stopped.is_set():
             self._ledger.follow(act.key, ())
-
-
-def _overlaid(context: Mapping[str, Any], writes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**context, **writes}
-    return {name: value for name, value in merged.items() if value is not MISSING}

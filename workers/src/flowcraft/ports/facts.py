@@ -65,12 +65,15 @@ class Loaded:
         context: Found context keys that are not deleted, by key.
         input: The run's input kept outside the header (the seed's context item, or a large input).
         session: Token that proves what this read has seen.
+        deleted: The context keys asked for that were deleted; a field of the run's input that one of them hid
+            stays hidden.
     """
 
     records: Mapping[str, StoredRecord] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] | None = None
     session: str = ""
+    deleted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,13 +14,17 @@ from flowcraft.distributed.jobs.known_runs import Run
 from flowcraft.distributed.persistence import persist
 from flowcraft.distributed.reports import NodeReports
 from flowcraft.distributed.runs.continuation import first_run_id
+from flowcraft.distributed.runs.looping import look_up
 from flowcraft.distributed.services import Services
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.inputs import Facts
+from flowcraft.engine.keys import NodeKey
+from flowcraft.engine.reading import is_node, key_of, meant
 from flowcraft.executor import Outcome, Surroundings, Work, execute_node
-from flowcraft.node import MISSING, NodeContext, RunContext
+from flowcraft.node import NodeContext, RunContext
 from flowcraft.ports import Loaded
 from flowcraft.ports.errors import StaleReadError
+from flowcraft.records import NodeRecord
 
 
 class Execution:
@@ -133,7 +138,7 @@ class Execution:
 
     def _context(self, key: str, node_id: str, value: Any, params: Mapping[str, Any], facts: Facts) -> Any:
         cancelled = self._cancelled
-        reader = self._reader(facts)
+        reader = self._reader(key, facts)
 
         def make(attempt: int) -> NodeContext:
             return NodeContext(
@@ -152,25 +157,53 @@ class Execution:
 
         return make
 
-    def _reader(self, facts: Facts) -> Any:
+    def _reader(self, key: str, facts: Facts) -> Any:
+        plan = self._run.plan
+
         async def read(name: str) -> Any:
             if name in facts.context:
                 return facts.context[name]
-            loaded = await self._load(name)
-            if name in loaded.context:
-                return loaded.context[name]
-            if isinstance(self._run.input, Mapping) and name in self._run.input:
-                return self._run.input[name]
-            return MISSING
+            asked = key_of(name)
+            names = [] if is_node(plan, name) else [asked]
+            if asked not in plan.nodes:
+                return meant(plan, name, self._known(await self._load(names)), None)
+            record = None if plan.loops else facts.records.get(asked)
+            if record is not None and not names:
+                return meant(plan, name, facts, record)
+            loaded = await self._load(names, [] if record is not None or plan.loops else [asked])
+            if plan.loops:
+                record = await self._seen(key, asked)
+            elif asked in loaded.records:
+                record = loaded.records[asked].record
+            return meant(plan, name, self._known(loaded), record)
 
         return read
 
-    async def _load(self, name: str) -> Loaded:
-        """Read a context key; the first time together with the records that the session does not prove."""
+    def _known(self, loaded: Loaded) -> Facts:
+        return Facts({}, loaded.context, self._run.input, deleted=loaded.deleted)
+
+    async def _seen(self, key: str, node_id: str) -> NodeRecord | None:
+        """The record that a node's name means to a node key, in a run with loops."""
+        run = self._run
+        remembered: list[dict[str, Any]] = [{}, run.records]
+        reader, records = NodeKey.parse(key), ChainMap(*remembered)
+        facts = self._services.facts
+        look = partial(look_up, facts, run.run_id, run.plan, [node_id], reader=reader, records=records)
+        found, self._session = await persist(
+            self._services, "read of an output", lambda: look(session=self._session)
+        )
+        return found.get(node_id)
+
+    async def _load(self, names: Sequence[str], nodes: Sequence[str] = ()) -> Loaded:
+        """Read context keys, and records that a name means.
+
+        The first time together with the records that the session does not prove.
+        """
         facts, run_id = self._services.facts, self._run.run_id
         for delay_s in (*STALE_DELAYS_S, None):
             proofs, session = self._proofs, self._session
-            load = partial(facts.load, run_id, nodes=proofs, context=[name], session=session)
+            wanted = list(dict.fromkeys([*proofs, *nodes]))
+            load = partial(facts.load, run_id, nodes=wanted, context=names, session=session)
             loaded = await persist(self._services, "read of a context key", load)
             if all(key in loaded.records and loaded.records[key].record.resolved for key in proofs):
                 self._session, self._proofs = loaded.session or session, ()

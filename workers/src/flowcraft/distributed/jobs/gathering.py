@@ -129,6 +129,7 @@ class Gatherer:
         lookup = Lookup(run.plan, NodeKey.parse(key), needs.named, known)
         ask, own, requests = lookup.ask(), None, 0
         context: dict[str, Any] = {}
+        deleted: frozenset[str] = frozenset()
         while ask is not None or not requests:
             asked = ask or Ask()
             nodes = [*asked.keys, *([key] if look and not requests else [])]
@@ -144,6 +145,7 @@ class Gatherer:
                     run.input, run.known_input = loaded.input, True
                 own = loaded.records.get(key, own)
                 context.update((name, loaded.context[name]) for name in needs.context & loaded.context.keys())
+                deleted |= needs.context & loaded.deleted
                 answer(known, asked, loaded)
             ask = lookup.ask()
         if fresh and requests > 1:  # with what the records have seen
@@ -151,11 +153,12 @@ class Gatherer:
                 run.run_id, context=sorted(needs.context), session=self.session
             )
             context, self.session = dict(again.context), again.session or self.session
+            deleted = again.deleted
         self._seen = seen = lookup.seen
         for record in (*seen.sources, *seen.records.values()):
             run.keep(record)
         behind = {record.node: record for record in seen.edges.values()}
-        return own, Facts({**behind, **seen.records}, context, run.input, seen.edges)
+        return own, Facts({**behind, **seen.records}, context, run.input, seen.edges, deleted)
 
     def _known(self) -> Known:
         remembered: list[dict[str, Any]] = [{}, self._last, self._run.records]
@@ -202,7 +205,7 @@ class Gatherer:
         for record in found.values():
             if record.resolved:
                 run.keep(record)
-        return own, Facts({**wanted, **found}, loaded.context, run.input)
+        return own, Facts({**wanted, **found}, loaded.context, run.input, deleted=loaded.deleted)
 
     def _accept_input(self) -> None:
         """An input that does not show itself: only a hand-written client may start a run without one.

@@ -163,7 +163,7 @@ class ChildLoader:
             records, session = await look_up(
                 facts, run.run_id, run.plan, tuple(needs.records), reader=reader, session=session
             )
-        return Child(own, Facts(records, loaded.context, run.input), owned, session)
+        return Child(own, Facts(records, loaded.context, run.input, deleted=loaded.deleted), owned, session)
 
     def _check(self, key: str, owner: str) -> None:
         children = self._run.owners.family(owner)

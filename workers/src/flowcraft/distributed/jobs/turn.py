@@ -215,7 +215,7 @@ class Turn:
         writes = writes or {}
         if result.dynamic_nodes:
             return await self._make(act, result, writes, attempts)
-        facts = replace(act.facts, context=_overlaid(act.facts.context, writes)) if writes else act.facts
+        facts = act.facts.written(writes) if writes else act.facts
         try:
             taken, values = self._choose(act, result, facts)
         except EvaluationError as error:
@@ -288,8 +288,3 @@ class Turn:
             finished_at=iso(self.services.clock.now()),
         )
         return await self._recorder.commit(record, replaces=act.own)
-
-
-def _overlaid(context: Mapping[str, Any], writes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**context, **writes}
-    return {name: value for name, value in merged.items() if value is not MISSING}

@@ -47,7 +47,7 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
     for part in _parts(keys):
         loaded = await ports.facts.load(run_id, nodes=part)
         records.update((key, found.record) for key, found in loaded.records.items())
-    context, given = await _context(ports, header, records.values())
+    context, deleted, given = await _context(ports, header, records.values())
     status = _status(header, records.values())
     output = await run_output(ports, header, plan) if status == "completed" else None
     return RunResult(
@@ -59,14 +59,16 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
         tuple(header.get("errors") or ()),
         records,
         context,
-        _patched(header) | _writes(records.values(), context),
+        _patched(header) | _writes(records.values(), {**context, **dict.fromkeys(deleted, MISSING)}),
     )
 
 
 def _patched(header: HeaderDocument) -> dict[str, dict[str, Any]]:
     """What was patched before the run began; beneath all that its nodes wrote."""
     patch = patch_of(header)
-    return {PATCH: {**patch.get("set", {}), **dict.fromkeys(patch.get("unset", ()), MISSING)}} if patch else {}
+    return (
+        {PATCH: {**patch.get("set", {}), **dict.fromkeys(patch.get("unset", ()), MISSING)}} if patch else {}
+    )
 
 
 def _status(header: HeaderDocument, records: Iterable[NodeRecord]) -> RunStatus:
@@ -79,16 +81,18 @@ def _status(header: HeaderDocument, records: Iterable[NodeRecord]) -> RunStatus:
 
 async def _context(
     ports: Ports, header: HeaderDocument, records: Iterable[NodeRecord]
-) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
-    """The context keys that the records tell of, and an input that is kept outside of the header."""
+) -> tuple[dict[str, Any], frozenset[str], Mapping[str, Any] | None]:
+    """The context keys that the records tell of, those deleted, and an input kept outside of the header."""
     run_id = header["runId"]
     wrote = [name for record in records for name in record.wrote]
     names = list(dict.fromkeys([*wrote, *names_of(patch_of(header))]))
     loaded = await ports.facts.load(run_id, context=names[:READ_AT_ONCE], with_input=True)
-    context = dict(loaded.context)
+    context, deleted = dict(loaded.context), loaded.deleted
     for part in _parts(names[READ_AT_ONCE:]):
-        context.update((await ports.facts.load(run_id, context=part)).context)
-    return context, loaded.input
+        more = await ports.facts.load(run_id, context=part)
+        context.update(more.context)
+        deleted |= more.deleted
+    return context, deleted, loaded.input
 
 
 def _writes(records: Iterable[NodeRecord], context: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -221,8 +221,9 @@ class _Subflow:
             latest, _ = await look_up(facts, run_id, plan, looped, reader=NodeKey(""), session=loaded.session)
             records.update(latest)
         given = child.document.get("input", loaded.input)
-        known = {**(given if isinstance(given, Mapping) else {}), **loaded.context}
-        return mapped_outputs(subflow, records, known)
+        first = given if isinstance(given, Mapping) else {}
+        left = {name: value for name, value in first.items() if name not in loaded.deleted}
+        return mapped_outputs(subflow, records, {**left, **loaded.context})
 
     async def _proven(
         self, turn: Acting, child: Stored, plan: Plan, nodes: Sequence[str], names: Sequence[str]
