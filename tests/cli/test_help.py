@@ -10,7 +10,7 @@ from tests.cli.command import Command
 from flowcraft_cli.main import COMMANDS, run_command
 
 PROMISED = (
-    "run worker start get describe watch cancel suspend resume decide retry rerun delete poison "  # noqa: SIM905
+    "run worker start get describe watch cancel suspend resume decide retry rerun replay delete poison "  # noqa: SIM905
     "provision lint diagram".split()
 )
 
