@@ -81,6 +81,7 @@ def test_a_storm_of_faults_delays_a_run_and_changes_nothing_else(first: int) -> 
             Plan(single=(At(15, "message twice"),)),
             id="a doubled message of a node that waits to be tried again ran its first attempt again",
         ),
+        pytest.param(20_054_250, Plan(), id="a wait was listed when it was over; a drain left a count"),
     ],
 )
 def test_what_was_once_wrong(seed: int, plan: Plan) -> None:

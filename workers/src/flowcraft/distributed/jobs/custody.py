@@ -58,6 +58,8 @@ class Custody:
         self.lost = False
         self.token = f"{services.random.getrandbits(64):016x}"
         self.ledger = Ledger()
+        self._over = False
+        self._waits = ""
 
     @property
     def run_id(self) -> str:
@@ -119,8 +121,8 @@ class Custody:
     async def discharge(self, *, parked: bool, moved: int, hint: str = "") -> int | None:
         """End the claims: keys passed are done, the held ones too unless they are parked.
 
-        Of a delivery that was lost only those are done under which nothing is left to do: whoever has the
-        message now starts from an older key.
+        None is done of a delivery that was lost before its end: whoever has the message now starts from an
+        older key.
 
         Gives the run's count of open obligations; None where there was nothing to tell, or nobody to ask.
         """
@@ -129,12 +131,13 @@ class Custody:
             return await self._tell(ledger, parked=parked, moved=moved, hint=hint)
         except asyncio.CancelledError:
             self.ledger.held = ledger.claims  # a draining worker gives them up instead, with its message
+            self._over = False
             raise
 
     async def _tell(self, ledger: Ledger, *, parked: bool, moved: int, hint: str = "") -> int | None:
         done = ledger.passed if parked else ledger.claims
         released = ledger.held if parked else []
-        if self.lost and parked:  # the message could not be rewritten
+        if self.lost and not self._over:  # the message could not be rewritten
             done, released = [], ledger.claims
         if not (done or released or hint):
             return None
@@ -180,7 +183,10 @@ class Custody:
         """
         base = self.message.base if self.message is not None else 0
         await self._rewrite(delay_s, base if counts else base + 1)
-        await self.discharge(parked=True, moved=0)
+        if self.lost and self._over:  # it is deleted, and nobody heard so
+            await (self.park(self._waits) if self._waits else self.discharge(parked=False, moved=-1))
+        else:
+            await self.discharge(parked=True, moved=0)
 
     async def become_alarm(self, key: str, session: str, delay_s: float) -> int | None:
         """Hide the message until a parked node key is due; gives the count of open obligations, if known."""
@@ -196,10 +202,11 @@ class Custody:
         """
         if key in self.ledger.held:
             self._pass(key)
-        return await self.discharge(parked=True, moved=0 if self.lost else -1)
+        return await self.discharge(parked=True, moved=0 if self.lost and not self._over else -1)
 
-    async def delete(self) -> None:
-        """Remove the message, unless it was lost."""
+    async def delete(self, waits: str = "") -> None:
+        """Remove the message, unless it was lost: nothing is left to do but for a key that ``waits``."""
+        self._over, self._waits = True, waits
         async with self._receipt:
             if not self.lost:
                 try:

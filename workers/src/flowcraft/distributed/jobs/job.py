@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flowcraft.distributed.jobs.custody import Custody
 from flowcraft.distributed.jobs.gathering import NoCodeError, NotReadyError
@@ -42,6 +42,8 @@ REFUSED_DELAY_S = 30.0
 GONE_AFTER = timedelta(hours=1)
 """A message so old, whose run nobody can see, outlived it: an alarm, or one that waited for a resume."""
 MOST_SETTLINGS = 5
+SOON = timedelta(minutes=1)
+"""What waits longer is listed before it goes on."""
 
 
 class Job:
@@ -234,8 +236,7 @@ class Job:
             return None
         if record.resolved:
             if woken:
-                now = self._services.clock.now()
-                await self._update_header(run, lambda header: headers.woken(header, record.key, now))
+                await self._unlist(run, record.key)
                 self._narrator.woken(run, record)
             self._custody.ledger.resolved += 1
         elif not turned.adopted:
@@ -315,7 +316,7 @@ class Job:
         record, now = turned.record, self._services.clock.now()
         wake_at = now if turned.due else parse_time(record.wake_at)
         if wake_at is None:
-            await self._custody.delete()
+            await self._custody.delete(waits=record.key)
             active = await self._custody.park(record.key)
         else:
             delay_s = max((wake_at - now).total_seconds(), 0.0)
@@ -323,8 +324,26 @@ class Job:
         if active is not None and active < 0:
             await self._settle(run)
         else:
-            entry = awaiting_entry(record)
-            await self._update_header(run, lambda header: headers.with_awaiting(header, entry, now))
+            await self._list(run, turn, record, now)
+
+    async def _list(self, run: Run, turn: Turn, record: NodeRecord, now: datetime) -> None:
+        """Let the header list what waits, unless it has gone on meanwhile."""
+        entry, key = awaiting_entry(record), record.key
+        await self._update_header(run, lambda header: headers.with_awaiting(header, entry, now))
+        wake_at = parse_time(record.wake_at)
+        if wake_at is not None and wake_at > self._services.clock.now() + SOON:
+            return
+        loaded = await self._services.facts.load(run.run_id, nodes=[key], session=turn.session)
+        found = loaded.records.get(key)
+        if found is not None and found.record.resolved:
+            await self._update_header(run, lambda header: headers.unlisted(header, key, now))
+
+    async def _unlist(self, run: Run, key: str) -> None:
+        """A node key goes on; the header that is remembered may be from before it was listed."""
+        now = self._services.clock.now()
+        if self._custody.alarm and headers.woken(run.stored.document, key, now) is None:
+            run.stored = await self._services.facts.read_header(run.run_id) or run.stored
+        await self._update_header(run, lambda header: headers.woken(header, key, now))
 
     async def _update_header(self, run: Run, change: headers.Change) -> None:
         """Change the header for people and for the operator; what changed it meanwhile is kept."""

@@ -261,6 +261,20 @@ def with_awaiting(header: HeaderDocument, entry: AwaitingDocument, now: datetime
     return cast("HeaderDocument", document)
 
 
+def unlisted(header: HeaderDocument, node_key: str, now: datetime) -> HeaderDocument | None:
+    """The header that does not list a node key any more, which had gone on before it was listed."""
+    listed = header.get("awaiting", ())
+    left = [entry for entry in listed if entry["nodeKey"] != node_key]
+    if is_terminal(header) or len(left) == len(listed):
+        return None
+    document = _changed(header, now)
+    document["awaiting"] = left
+    if not left:
+        del document["awaiting"]
+    _set_next_check(document)
+    return cast("HeaderDocument", document)
+
+
 def woken(header: HeaderDocument, node_key: str, now: datetime) -> HeaderDocument | None:
     """The header of a run one of whose waiting node keys goes on."""
     listed = list(header.get("awaiting", ()))
