@@ -103,10 +103,10 @@ class _ClassCall:
         context.context.writes.update(self._writes)
         assert self._prepared is not None  # noqa: S101  set by _prepare
         self._executing = True
-        value = await self._call(node.exec, self._prepared[0], context)
+        value = await self._call(node, "exec", self._prepared[0], context)
         result = result_of(value, self._implementation.signature.exec_type, context)
         self._executing = False
-        return await self._phase(node.post, result, context)
+        return await self._finish(node, result, context)
 
     async def give_up(self, context: NodeContext, error: BaseException) -> NodeResult:
         node = self._node
@@ -114,15 +114,15 @@ class _ClassCall:
             raise error
         context.context.writes.clear()
         context.context.writes.update(self._writes)
-        value = await self._call(node.fallback, error, context)
+        value = await self._call(node, "fallback", error, context)
         result = result_of(value, self._implementation.signature.exec_type, context)
-        return await self._phase(node.post, result, context)
+        return await self._finish(node, result, context)
 
     async def recover(self, context: NodeContext, error: BaseException) -> None:
         if self._node is None:
             return
         try:
-            await self._call(self._node.recover, error, context)
+            await self._call(self._node, "recover", error, context)
         except Exception as failure:
             _log.warning(
                 "recover failed", node_key=context.node_key, run_id=context.run_id, error=str(failure)
@@ -136,26 +136,27 @@ class _ClassCall:
                 _validate_input(self._implementation.signature.input_type, context)
             node = cast("type[BaseNode]", self._implementation.code)(context.params, context.node_id)
             self._node = node
-            self._prepared = (await self._call(node.prep, context),)
+            self._prepared = (await self._call(node, "prep", context),)
         except Exception as error:
             raise PhaseFailedError(error) from error
         self._writes = dict(context.context.writes)
         return node
 
-    async def _phase(
-        self, method: Callable[..., Any], result: NodeResult, context: NodeContext
-    ) -> NodeResult:
+    async def _finish(self, node: BaseNode, result: NodeResult, context: NodeContext) -> NodeResult:
         try:
-            value = await self._call(method, as_given(result, context), context)
+            value = await self._call(node, "post", as_given(result, context), context)
             return result_of(value, self._implementation.signature.output_type, context)
         except Exception as error:
             raise PhaseFailedError(error) from error
 
-    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+    async def _call(self, node: BaseNode, phase: str, *arguments: Any) -> Any:
+        method: Callable[..., Any] = getattr(node, phase)
+        if wants := self._implementation.signature.phase_wants.get(phase):
+            context = arguments[-1]
+            method = partial(method, **await dependencies_of(context.dependencies).filled(wants))
         if inspect.iscoroutinefunction(method):
             return await method(*arguments)
-        context: NodeContext = arguments[-1]
-        return await _in_thread(method, arguments, context, self._threads)
+        return await _in_thread(method, arguments, arguments[-1], self._threads)
 
 
 async def _in_thread(

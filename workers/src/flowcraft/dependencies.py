@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import typing
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from flowcraft.annotations import Unresolved, annotations_of
+from flowcraft.dependency_keeper import DependencyKeeper
 from flowcraft.errors import AppError, DependencyError
 
 _BY_NAME_ONLY: Final = frozenset(
@@ -50,6 +53,7 @@ class _Factory:
     code: Callable[..., Any]
     gives: type | None
     wants: tuple[Wanted, ...]
+    opens: bool  # the code gives a context manager, and what that gives is the dependency
     made: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Any]] = field(
         default_factory=WeakKeyDictionary
     )
@@ -58,15 +62,21 @@ class _Factory:
 class Dependencies(MutableMapping[str, Any]):
     """Values by name. What a factory makes is made once for each event loop, at the first use.
 
-    As a mapping it holds the values that were given; nodes get what factories make as parameters.
+    As a mapping it holds the values that were given; nodes get what factories make as parameters. What has to
+    be closed is closed when the last one that holds them lets go, or else when the event loop ends.
     """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
         self._values: dict[str, Any] = dict(values or {})
         self._factories: dict[str, _Factory] = {}
+        self._keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, DependencyKeeper] = WeakKeyDictionary()
+        self._holders: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
     def add_factory(self, code: Callable[..., Any], name: str | None = None) -> None:
         """Take a function that makes a dependency; what it asks for itself are dependencies, too.
+
+        It returns the dependency, or yields it once and closes it behind the ``yield``, or says that it
+        returns a context manager (``AbstractAsyncContextManager[Bank]``). Each way it may be async or plain.
 
         Raises:
             AppError: it cannot make one, or its name is taken.
@@ -74,10 +84,10 @@ class Dependencies(MutableMapping[str, Any]):
         own = name or getattr(code, "__name__", "")
         if not own or own in self:
             raise AppError(f"there is a dependency {own!r} already; give this one another name")
-        if not callable(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-            raise AppError(f"dependency {own!r}: give a function that returns it, async or not")
+        if not callable(code):
+            raise AppError(f"dependency {own!r}: give a function that returns or yields it, async or not")
         known = annotations_of(code)
-        gives = known.pop("return", None)
+        code, gives, opens = _opened(code, known.pop("return", None))
         try:
             parameters = inspect.signature(code).parameters.values()
         except (TypeError, ValueError):
@@ -86,7 +96,7 @@ class Dependencies(MutableMapping[str, Any]):
         if inspect.isclass(code):
             gives = code
         made = gives if inspect.isclass(gives) and not isinstance(gives, Unresolved) else None
-        self._factories[own] = _Factory(code, made, wants)
+        self._factories[own] = _Factory(code, made, wants, opens)
 
     def name_for(self, wanted: Wanted) -> str | None:
         """The name of what fills a parameter: by type where exactly one fits, else by name.
@@ -124,6 +134,19 @@ class Dependencies(MutableMapping[str, Any]):
         """
         return await self._filled(wanted, ())
 
+    def hold(self) -> Hold:
+        """Keep what is made in this event loop open for as long as the hold lasts, and close it then."""
+        loop = asyncio.get_running_loop()
+        self._holders[loop] = self._holders.get(loop, 0) + 1
+        return Hold(self)
+
+    async def let_go(self) -> None:
+        """The end of a hold; of the last one, what factories opened here is closed."""
+        loop = asyncio.get_running_loop()
+        left = self._holders[loop] = self._holders.get(loop, 1) - 1
+        if left == 0 and (keeper := self._keepers.get(loop)) is not None:
+            await keeper.close()
+
     def lack(self, wanted: tuple[Wanted, ...]) -> Wanted | None:
         """The first parameter that nothing fills."""
         return next((each for each in wanted if not each.optional and self.name_for(each) is None), None)
@@ -149,9 +172,10 @@ class Dependencies(MutableMapping[str, Any]):
             known = factory.made[loop] = loop.create_future()
             try:
                 value = factory.code(**await self._filled(factory.wants, (*under_way, name)))
-                known.set_result(await value if inspect.isawaitable(value) else value)
+                value = await value if inspect.isawaitable(value) else value
+                known.set_result(await self._keeper(loop).enter(name, value) if factory.opens else value)
             except BaseException as error:
-                del factory.made[loop]  # the next attempt tries again
+                factory.made.pop(loop, None)  # the next attempt tries again
                 known.cancel()
                 if isinstance(error, DependencyError) or not isinstance(error, Exception):
                     raise
@@ -162,6 +186,18 @@ class Dependencies(MutableMapping[str, Any]):
             if known.cancelled():
                 raise DependencyError(f"dependency {name!r} could not be made") from None
             raise
+
+    def _keeper(self, loop: asyncio.AbstractEventLoop) -> DependencyKeeper:
+        if (known := self._keepers.get(loop)) is not None:
+            return known
+
+        def forget() -> None:
+            self._keepers.pop(loop, None)
+            for factory in self._factories.values():  # what was only made may work with what was opened
+                factory.made.pop(loop, None)
+
+        keeper = self._keepers[loop] = DependencyKeeper(forget)
+        return keeper
 
     def _fits(self, name: str, wanted: type) -> bool:
         if name in self._values:
@@ -197,12 +233,41 @@ class Dependencies(MutableMapping[str, Any]):
         return f"Dependencies({', '.join(sorted((*self._values, *self._factories)))})"
 
 
+class Hold:
+    """Somebody works with dependencies, and says when that ends."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies: Dependencies | None = dependencies
+
+    async def end(self) -> None:
+        """Let go; once, however often it is said."""
+        dependencies, self._dependencies = self._dependencies, None
+        if dependencies is not None:
+            await dependencies.let_go()
+
+
 _ADVICE: Final = "add it with @app.dependency, or to app.dependencies under that name"
 
 
 def dependencies_of(given: Mapping[str, Any]) -> Dependencies:
     """The same as dependencies; a plain mapping is a set of values."""
     return given if isinstance(given, Dependencies) else Dependencies(given)
+
+
+def _opened(code: Callable[..., Any], gives: Any) -> tuple[Callable[..., Any], Any, bool]:
+    """A factory as it is called, what it makes, and whether that comes out of a context manager."""
+    plain = inspect.unwrap(code)
+    inner = next(iter(typing.get_args(gives)), None)  # what Iterator[Bank] and its like are of
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        if plain is not code:  # decorated: contextlib.contextmanager or asynccontextmanager made one of it
+            return code, inner, True
+        if inspect.isasyncgenfunction(code):
+            return contextlib.asynccontextmanager(code), inner, True
+        return contextlib.contextmanager(code), inner, True
+    origin = typing.get_origin(gives)
+    if origin in (contextlib.AbstractContextManager, contextlib.AbstractAsyncContextManager):
+        return code, inner, True
+    return code, gives, False
 
 
 def _is_instance(value: Any, wanted: type) -> bool:

@@ -295,30 +295,33 @@ class NodeContext(Generic[Input]):
 class BaseNode(ABC):
     """A node as a class: ``prep``, then ``exec`` (the only part that is retried), then ``post``.
 
-    One instance lives for one execution. Methods may be async or plain; plain ones run in a thread.
+    One instance lives for one execution. Methods may be async or plain; plain ones run in a thread. What a
+    method takes behind its context are dependencies, as in a function: ``exec(self, it, ctx, bank: Bank)``.
     """
 
     def __init__(self, params: Mapping[str, Any] | None = None, node_id: str = "") -> None:
         self.params: Mapping[str, Any] = params or {}
         self.node_id = node_id
 
-    async def prep(self, ctx: NodeContext) -> Any:
+    async def prep(self, ctx: NodeContext, *_: Any, **__: Any) -> Any:
         """Collect what ``exec`` needs; the node's input, unless overridden."""
         return ctx.input
 
     @abstractmethod
-    async def exec(self, prepared: Any, ctx: NodeContext) -> Any:
+    async def exec(self, prepared: Any, ctx: NodeContext, *_: Any, **__: Any) -> Any:
         """Do the work; a ``NodeResult``, or a plain value that becomes its output."""
 
-    async def post(self, result: NodeResult, _ctx: NodeContext) -> Any:
+    async def post(self, result: NodeResult, _ctx: NodeContext, *_: Any, **__: Any) -> Any:
         """Finish the result of ``exec`` or ``fallback``."""
         return result
 
-    async def fallback(self, error: BaseException, _ctx: NodeContext) -> Any:
+    async def fallback(self, error: BaseException, _ctx: NodeContext, *_: Any, **__: Any) -> Any:
         """Give a result when the attempts of ``exec`` are used up; raises the error, unless overridden."""
         raise error
 
-    async def recover(self, error: BaseException, ctx: NodeContext) -> None:  # noqa: B027  optional on purpose
+    async def recover(  # noqa: B027  optional on purpose
+        self, error: BaseException, ctx: NodeContext, *_: Any, **__: Any
+    ) -> None:
         """Clean up after a failure that ends the node; what it raises is logged and changes nothing."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.dependencies import dependencies_of
+from flowcraft.dependencies import Hold, dependencies_of
 from flowcraft.errors import AppError
 from flowcraft.extensions import Extensions
 from flowcraft.implementation import Registry
@@ -123,11 +123,28 @@ class FlowRuntime:
         )
         self._strict = strict
         self._runner: MemoryRunner | None = None
+        self._hold: Hold | None = None
 
     @property
     def options(self) -> RuntimeOptions:
         """What an adapter takes as ``runtime_options``."""
         return self._options
+
+    async def __aenter__(self) -> Self:
+        self._hold = self._hold or dependencies_of(self._options.dependencies).hold()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the dependencies that runs in memory have opened, unless somebody else holds them.
+
+        Without it they are closed when the event loop ends (``asyncio.run`` does that).
+        """
+        hold = self._hold or dependencies_of(self._options.dependencies).hold()
+        self._hold = None
+        await hold.end()
 
     async def run(
         self,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -22,6 +22,8 @@ from flowcraft.dependencies import Wanted
 from flowcraft.errors import AppError
 from flowcraft.node import BaseNode, NodeContext, NodeResult
 
+_PHASES: Final[Mapping[str, int]] = {"prep": 1, "exec": 2, "post": 2, "fallback": 2, "recover": 2}
+"""Methods of a class, and what each gets before its dependencies: the context is the last of that."""
 _CONTEXT_NAMES: Final = frozenset({"ctx", "context"})
 _ONE_BY_ONE: Final = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -40,7 +42,8 @@ class Signature:
         exec_type: The same for what ``exec`` of a class hands to ``post``.
         input_name: The parameter that gets the input; None: it is in the context alone.
         context_name: The parameter that gets the context.
-        wants: Parameters that are dependencies.
+        wants: Parameters that are dependencies; of a class, those of all its methods.
+        phase_wants: Of a class: the same by method.
         plain: It is called with nothing but the context.
     """
 
@@ -50,6 +53,7 @@ class Signature:
     input_name: str | None = None
     context_name: str | None = None
     wants: tuple[Wanted, ...] = ()
+    phase_wants: Mapping[str, tuple[Wanted, ...]] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
@@ -87,6 +91,8 @@ def signature_of_function(name: str, code: Callable[..., Any]) -> Signature:
 def signature_of_class(name: str, code: type[BaseNode]) -> Signature:
     """Look at a node class: its context as ``prep`` or ``exec`` has it, and what ``post`` or ``exec`` give.
 
+    What stands behind the context of a method are dependencies, as in a function.
+
     Raises:
         AppError: an annotation cannot be used.
     """
@@ -99,11 +105,26 @@ def signature_of_class(name: str, code: type[BaseNode]) -> Signature:
         typed = typed or next(iter(found), None)
     ends: tuple[Callable[..., Any], ...] = (code.post, code.exec)
     given, executed = (_output_annotation(annotations_of(method).get("return")) for method in ends)
+    wants = {phase: _phase_wants(name, code, phase, before) for phase, before in _PHASES.items()}
     return Signature(
         _adapter(name, "input", typed),
         output_type=_adapter(name, "output", given),
         exec_type=_adapter(name, "output", executed),
+        wants=tuple(dict.fromkeys(each for asked in wants.values() for each in asked)),
+        phase_wants={phase: asked for phase, asked in wants.items() if asked},
     )
+
+
+def _phase_wants(name: str, code: type[BaseNode], phase: str, before: int) -> tuple[Wanted, ...]:
+    """What a method of a class asks for behind the context."""
+    method = getattr(code, phase)
+    itself = 0 if isinstance(inspect.getattr_static(code, phase), staticmethod | classmethod) else 1
+    try:
+        parameters = [*inspect.signature(method).parameters.values()][itself + before :]
+    except (TypeError, ValueError):
+        return ()
+    known = annotations_of(method)
+    return _wanted(name, [each for each in parameters if each.kind in _ONE_BY_ONE], known)
 
 
 def _full(
@@ -122,20 +143,30 @@ def _full(
     typed = known.get(given.name) if given is not None else None
     if given is None and context is not None:
         typed = _context_input(known.get(context.name))
-    for each in asked:
-        if each.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise AppError(f"node {name!r}: parameter {each.name} is given by name; remove the `/` behind it")
-    for each in others:
-        annotation = known.get(each.name)
-        if isinstance(annotation, Unresolved):
-            raise AppError(f"node {name!r}: {_unresolved(f'parameter {each.name}', annotation)}")
+    _refuse_positional(name, asked)
     return Signature(
         _adapter(name, "input", typed),
         output,
         input_name=given.name if given is not None else None,
         context_name=context.name if context is not None else None,
-        wants=tuple(Wanted.of(each, known.get(each.name)) for each in others),
+        wants=_wanted(name, others, known),
     )
+
+
+def _wanted(name: str, others: list[inspect.Parameter], known: dict[str, Any]) -> tuple[Wanted, ...]:
+    """Parameters that are neither input nor context, as dependencies."""
+    _refuse_positional(name, others)
+    for each in others:
+        annotation = known.get(each.name)
+        if isinstance(annotation, Unresolved):
+            raise AppError(f"node {name!r}: {_unresolved(f'parameter {each.name}', annotation)}")
+    return tuple(Wanted.of(each, known.get(each.name)) for each in others)
+
+
+def _refuse_positional(name: str, parameters: list[inspect.Parameter]) -> None:
+    for each in parameters:
+        if each.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise AppError(f"node {name!r}: parameter {each.name} is given by name; remove the `/` behind it")
 
 
 def _context_parameter(

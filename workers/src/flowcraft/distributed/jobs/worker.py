@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcraft.cancellation import uncancel
+from flowcraft.dependencies import Hold, dependencies_of
 from flowcraft.distributed.jobs.job import Job
 from flowcraft.distributed.jobs.known_runs import Runs
 from flowcraft.distributed.jobs.narration import narrated
@@ -49,6 +50,7 @@ class Worker:
         self._runs = Runs(services.evaluator)
         self._opener = Opener(services, self._runs, Plans(evaluator=services.evaluator))
         self._loops: list[asyncio.Task[None]] = []
+        self._hold: Hold | None = None
         self._arrived = asyncio.Event()
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -71,6 +73,7 @@ class Worker:
             self._beat(),
             self._touch(),
         ]
+        self._hold = dependencies_of(self._services.catalog.dependencies).hold()
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
     async def wait(self) -> None:
@@ -104,6 +107,8 @@ class Worker:
         await _ended(self._loops)
         await self._report(0, ttl_s=0.0)
         await self._services.catalog.extensions.events.drain()
+        if self._hold is not None:
+            await self._hold.end()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stopped.set()
 
