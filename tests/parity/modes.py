@@ -22,8 +22,8 @@ from flowcraft.embedded import open_embedded
 from flowcraft.engine.marks import is_mark
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.implementation import Registry
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import Decision
-from flowcraft.memory.runner import RunOptions
 from flowcraft.runtime import BlueprintCatalog, RuntimeOptions
 from flowcraft_api.wire import HeaderDocument
 

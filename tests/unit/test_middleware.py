@@ -9,8 +9,8 @@ import pytest
 
 from flowcraft import App, FlowRuntime, NodeContext, NodeResult
 from flowcraft.extensions import Extensions
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import RunResult
-from flowcraft.memory.runner import RunOptions
 from flowcraft.middleware import Middleware, Next, RetryScheduledError
 from flowcraft.testing import VirtualClock
 

@@ -15,8 +15,8 @@ from flowcraft import AppError, Blueprint, BlueprintError, FlowRuntime, NodeCont
 from flowcraft.engine.derivation import resolve
 from flowcraft.engine.plan import Plan
 from flowcraft.memory.lanes import BREATH_S
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import RunOptions
 
 Code = Callable[[NodeContext], Any]
 
@@ -280,6 +280,22 @@ async def test_nodes_see_the_callers_context_variables() -> None:
 
     request.set("r1")
     assert (await run(blueprint("a b"), b=b)).output == {"b": "r1"}
+
+
+async def test_a_sibling_does_not_see_what_a_waiting_node_has_set() -> None:
+    span: contextvars.ContextVar[str] = contextvars.ContextVar("span", default="the caller's")
+    met = asyncio.Event()
+
+    async def b(_ctx: NodeContext) -> None:
+        token = span.set("b's")
+        await met.wait()
+        span.reset(token)
+
+    async def c(_ctx: NodeContext) -> str:
+        met.set()
+        return span.get()
+
+    assert (await run(blueprint("a b", "a c"), b=b, c=c)).output == {"b": None, "c": "the caller's"}
 
 
 # ---- waiting ----

@@ -11,8 +11,8 @@ from flowcraft import FlowRuntime, NodeContext
 from flowcraft.blueprint import Blueprint
 from flowcraft.engine.subflows import MAX_DEPTH
 from flowcraft.errors import AppError
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import RunOptions
 
 
 class Code:

@@ -12,8 +12,8 @@ from flowcraft import AppError, Blueprint, BlueprintError, FlowRuntime, NodeCont
 from flowcraft.events import Event
 from flowcraft.extensions import Extensions
 from flowcraft.memory.control import RunControl
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import RunOptions
 from flowcraft.testing import EventLog, VirtualClock
 
 

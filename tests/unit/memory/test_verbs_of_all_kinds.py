@@ -11,8 +11,8 @@ from flowcraft import App, Blueprint, FlowRuntime, NodeContext
 from flowcraft.event_bus import EventBus
 from flowcraft.extensions import Extensions
 from flowcraft.memory.control import RunControl
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import RunOptions
 from flowcraft.middleware import Middleware
 from flowcraft.testing import EventLog, Stepper, VirtualClock
 

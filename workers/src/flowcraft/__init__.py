@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from flowcraft.linter import lint as lint
     from flowcraft.linter import require_valid as require_valid
     from flowcraft.memory.control import RunControl as RunControl
+    from flowcraft.memory.options import RunOptions as RunOptions
     from flowcraft.memory.result import Decision as Decision
     from flowcraft.memory.result import RunResult as RunResult
-    from flowcraft.memory.runner import RunOptions as RunOptions
     from flowcraft.middleware import Middleware as Middleware
     from flowcraft.node import BaseNode as BaseNode
     from flowcraft.node import NodeContext as NodeContext
@@ -64,8 +64,8 @@ _PLACES = {
     "extensions": ("Extensions",),
     "linter": ("Finding", "lint", "require_valid"),
     "memory.control": ("RunControl",),
+    "memory.options": ("RunOptions",),
     "memory.result": ("Decision", "RunResult"),
-    "memory.runner": ("RunOptions",),
     "middleware": ("Middleware",),
     "node": ("BaseNode", "NodeContext", "NodeResult", "RunContext"),
     "runtime": ("FlowRuntime", "RuntimeOptions"),

@@ -14,9 +14,8 @@ class SystemClock:
         """Wall-clock time, aware, UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Seconds that never go back; only differences mean anything."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds that never go back; only differences mean anything."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds``; cancellable."""

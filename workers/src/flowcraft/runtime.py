@@ -14,8 +14,9 @@ from flowcraft.implementation import Registry
 
 if TYPE_CHECKING:
     from flowcraft.events import Event
+    from flowcraft.memory.options import RunOptions
     from flowcraft.memory.result import Decision, RunResult
-    from flowcraft.memory.runner import MemoryRunner, RunOptions
+    from flowcraft.memory.runner import MemoryRunner
 
 
 class BlueprintCatalog(Mapping[str, Blueprint]):
@@ -165,12 +166,11 @@ class FlowRuntime:
                 that is refused.
             NotJsonError: the input cannot be kept as JSON.
         """
-        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
-
-        given = options or RunOptions()
+        runner = self._in_memory()
+        given = options or runner.usual
         if self._strict and not given.strict:
             given = replace(given, strict=True)
-        return await self._in_memory().run(self._found(blueprint), input, given)
+        return await runner.run(self._found(blueprint), input, given)
 
     async def resume(
         self,
@@ -189,9 +189,8 @@ class FlowRuntime:
             AppError: a node decided on does not wait.
             NotJsonError: a decision's output is not JSON.
         """
-        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415  workers never need it
-
-        return await self._in_memory().resume(result, decisions or {}, options or RunOptions())
+        runner = self._in_memory()
+        return await runner.resume(result, decisions or {}, options or runner.usual)
 
     async def rerun(self, result: RunResult, node: str, options: RunOptions | None = None) -> RunResult:
         """Run a node and all behind it again, with what the nodes before it have left.
@@ -205,9 +204,9 @@ class FlowRuntime:
             AppError: there is no such node, or the run never came to it.
         """
         from flowcraft.memory.revision import before  # noqa: PLC0415  workers never need it
-        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415
 
-        return await self._in_memory().resume(before(result, node), {}, options or RunOptions())
+        runner = self._in_memory()
+        return await runner.resume(before(result, node), {}, options or runner.usual)
 
     def rollback(self, result: RunResult, node: str) -> RunResult:
         """The run as it was before a node was acted on, to be patched and resumed.
@@ -232,11 +231,11 @@ class FlowRuntime:
         """
         from flowcraft.engine.keys import NodeKey  # noqa: PLC0415  workers never need it
         from flowcraft.memory.revision import before  # noqa: PLC0415
-        from flowcraft.memory.runner import RunOptions  # noqa: PLC0415
 
         for key in results:
             result = before(result, NodeKey.parse(key).node)
-        return await self._in_memory().complete(result, results, options or RunOptions())
+        runner = self._in_memory()
+        return await runner.complete(result, results, options or runner.usual)
 
     def patch_context(
         self, result: RunResult, values: Mapping[str, Any] | None = None, *, delete: Collection[str] = ()

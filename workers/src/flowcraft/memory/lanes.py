@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from contextvars import copy_context
 from time import monotonic
 from types import coroutine
 from typing import Any, Final
@@ -52,6 +53,7 @@ class Lanes:
     async def carry_on(self, act: Callable[[str], Turn], alarms: Iterable[tuple[str, float]] = ()) -> None:
         """Act until nothing is ready and no alarm is set; ``alarms`` are keys and seconds to begin with."""
         self._act = act
+        self._context = copy_context()  # a turn that waits may have set variables that are its own
         self._breath_at = monotonic() + BREATH_S
         control = self._control
         forget = control.listen(self._heard) if control is not None else None
@@ -63,7 +65,7 @@ class Lanes:
             if waiting is not None or self._unset:
                 await self._in_tasks(waiting)
         finally:
-            del self._act  # what acts knows these lanes: garbage without a cycle costs less
+            del self._act, self._context  # what acts knows these lanes: garbage without a cycle costs less
             if forget is not None:
                 forget()
 
@@ -74,7 +76,7 @@ class Lanes:
         elif self._group is None:
             self._unset.append((key, delay_s))
         else:
-            task = self._group.create_task(self._alarm(key, delay_s))
+            task = self._group.create_task(self._alarm(key, delay_s), context=self._context.copy())
             self._alarms.add(task)
             task.add_done_callback(self._alarms.discard)
 
@@ -166,7 +168,7 @@ class Lanes:
             and self._running < self._concurrency
         ):
             self._starting = True
-            self._group.create_task(self._lane())
+            self._group.create_task(self._lane(), context=self._context.copy())
 
     async def _alarm(self, key: str, delay_s: float) -> None:
         await self._clock.sleep(delay_s)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from flowcraft.engine.children import is_children_join, seq_after
@@ -20,15 +19,13 @@ from flowcraft.memory.children import Owners
 from flowcraft.memory.looping import Marks
 from flowcraft.memory.program import Program, Step
 from flowcraft.memory.result import deleted_by
+from flowcraft.memory.stamps import Stamps
 from flowcraft.node import MISSING
-from flowcraft.ports.clock import Clock
 from flowcraft.records import NodeRecord
 from flowcraft.telemetry import Telemetry
-from flowcraft.times import iso
 
 _FIRED: Final[dict[str, bool]] = {}
 """Stands for the arrivals of a join that has been decided."""
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Ledger:
@@ -43,13 +40,14 @@ class Ledger:
         owners: Who has children.
         ended: Every node key is resolved.
         input: The run's input.
+        now: Gives the time as records have it.
     """
 
     def __init__(
         self,
         program: Program,
         run_input: Any,
-        clock: Clock,
+        stamps: Stamps,
         telemetry: Telemetry | None,
         *,
         inputs: Mapping[str, Any],
@@ -66,14 +64,12 @@ class Ledger:
         self.input = run_input
         self._plan = program.plan
         self._evaluator = program.evaluator
-        self._clock = clock
+        self.now = stamps.now
         self._telemetry = telemetry
         self._inputs = inputs
         self._queue = queue
         self._everything = Facts(self.records, self.context, run_input, deleted=self.deleted)
         self._arrived: dict[str, dict[str, bool]] = {}
-        self._shown = ""
-        self._shown_from = self._shown_until = datetime.min.replace(tzinfo=UTC)
 
     def take_over(self, records: Mapping[str, NodeRecord], context: Mapping[str, Any]) -> None:
         """Know what an earlier part of the run has left, and what follows from it."""
@@ -149,15 +145,6 @@ class Ledger:
         return {name: self.context[name] for name in wanted.context if name in self.context}
 
     # ---- records ----
-
-    def now(self) -> str:
-        """The time as records have it; most of them are written within the millisecond of another."""
-        now = self._clock.now()
-        if not self._shown_from <= now < self._shown_until:
-            self._shown_from = now.replace(microsecond=now.microsecond // 1000 * 1000)
-            self._shown_until = self._shown_from + _MILLISECOND
-            self._shown = iso(now)
-        return self._shown
 
     def awaiting(self, key: str, step: Step, started: str) -> NodeRecord:
         """An ``awaiting`` record, to be completed by the caller."""

@@ -49,21 +49,23 @@ class Straight:
         function: The function.
         params: Static parameters.
         output_type: What its output is turned to JSON by; None: it is JSON.
+        taken: The edges taken where there is no action.
     """
 
     function: Callable[[NodeContext], Awaitable[Any]]
     params: Mapping[str, Any]
     output_type: TypeAdapter[Any] | None
+    taken: tuple[int, ...]
 
     @classmethod
-    def of(cls, code: Code) -> Straight | None:
+    def of(cls, code: Code, taken: tuple[int, ...]) -> Straight | None:
         """The code as such, if it is."""
         own, signature = code.implementation, code.implementation.signature
         asks = not signature.plain or signature.input_type is not None
         if own.kind != "async" or asks or code.policy.timeout_s is not None:
             return None
         function = cast("Callable[[NodeContext], Awaitable[Any]]", own.code)
-        return cls(function, code.params, signature.output_type)
+        return cls(function, code.params, signature.output_type, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         fallback = _fallback(plan.blueprint, node, registry)
     edges = [plan.edges[position] for position in node.outgoing]
     decides = any(edge.condition or edge.transform for edge in edges)
+    decides = decides or not plan.stand_in.isdisjoint(node.outgoing)
     reads = (
         decides
         or definition.inputs is not None
@@ -193,7 +196,7 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         sources=tuple(dict.fromkeys(plan.edges[position].source for position in node.incoming)),
         plain=plain,
         nests=definition.uses == "subflow",
-        straight=None if reads or plan.loops or code is None else Straight.of(code),
+        straight=None if plain is None or reads or plan.loops or code is None else Straight.of(code, plain),
     )
 
 

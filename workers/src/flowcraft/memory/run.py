@@ -1,32 +1,37 @@
-"""One run in memory: what it knows (``Ledger``), who acts when (``Lanes``), how (``Turns``, ``Nesting``)."""
+"""One run in memory: what it knows (``Ledger``), who acts when (``Lanes``), how, and what it came to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowcraft.errors import FlowcraftError
 from flowcraft.executor import Surroundings
 from flowcraft.memory.lanes import Lanes, Turn
 from flowcraft.memory.ledger import Ledger
 from flowcraft.memory.nesting import Nesting
 from flowcraft.memory.program import Program
-from flowcraft.memory.result import Decision
-from flowcraft.memory.straight import StraightTurns
+from flowcraft.memory.result import Decision, RunResult, RunStatus
+from flowcraft.memory.straight import straight_turn
 from flowcraft.memory.surround import Surround
 from flowcraft.memory.turns import Turns
+from flowcraft.node_failures import failure
 from flowcraft.records import NodeRecord
 from flowcraft.telemetry import Telemetry
 from flowcraft.times import parse_time
+from flowcraft_api.wire import NodeErrorDocument
 
 
 class MemoryRun:
     """Carries a run on until nothing can move.
 
     Attributes:
-        ledger: What is known.
+        program: What is run.
+        surround: What it takes from its process.
+        run_id: Its id.
+        telemetry: Tells its events; None while nobody listens.
         lanes: Who acts when; whether it was cancelled, or is held by a pause.
-        turns: How; whether a node failed.
-        nesting: Its child runs.
+        ledger: What is known.
     """
 
     def __init__(
@@ -36,47 +41,62 @@ class MemoryRun:
         run_id: str,
         input: Any,  # noqa: A002  the word that users read
     ) -> None:
-        extensions, clock = surround.extensions, surround.clock
-        telemetry = Telemetry.of(extensions.events, clock, run_id, program.plan.blueprint.id)
-        around = Surroundings(
-            clock,
+        extensions = surround.extensions
+        telemetry = Telemetry.of(extensions.events, surround.clock, run_id, program.plan.blueprint.id)
+        self.program = program
+        self.surround = surround
+        self.run_id = run_id
+        self.telemetry = telemetry
+        self.lanes = Lanes(surround.clock, surround.concurrency, surround.control)
+        self.ledger = Ledger(
+            program, input, surround.stamps, telemetry, inputs=surround.inputs, queue=self.lanes.ready.append
+        )
+        self._surrounded = telemetry is not None or bool(extensions.middleware or surround.inputs)
+        self._turns: Turns | None = None
+        self._nesting: Nesting | None = None
+
+    # ---- how node keys are acted on: what most runs never need is made when it is needed ----
+
+    @property
+    def turns(self) -> Turns:
+        """Acts on nodes of every kind but subflows."""
+        if self._turns is None:
+            self._turns = Turns(
+                self.program, self.surround, self.around, self.run_id, ledger=self.ledger, lanes=self.lanes
+            )
+        return self._turns
+
+    @property
+    def nesting(self) -> Nesting:
+        """Carries child runs on."""
+        if self._nesting is None:
+            self._nesting = Nesting(
+                self.program,
+                self.surround,
+                self.run_id,
+                ledger=self.ledger,
+                lanes=self.lanes,
+                turns=self.turns,
+            )
+        return self._nesting
+
+    @property
+    def around(self) -> Surroundings:
+        """What the execution of its nodes takes from its process."""
+        surround, extensions = self.surround, self.surround.extensions
+        return Surroundings(
+            surround.clock,
             surround.random,
             surround.threads,
             serializer=extensions.serializer,
             logger=extensions.logger,
             middleware=tuple(extensions.middleware),
-            telemetry=telemetry,
-        )
-        self._plan = program.plan
-        self._steps = program.steps
-        self._clock = clock
-        self.lanes = Lanes(clock, surround.concurrency, surround.control)
-        self.ledger = Ledger(
-            program, input, clock, telemetry, inputs=surround.inputs, queue=self.lanes.ready.append
-        )
-        self.turns = Turns(program, surround, around, run_id, ledger=self.ledger, lanes=self.lanes)
-        self.nesting = Nesting(
-            program, surround, run_id, ledger=self.ledger, lanes=self.lanes, turns=self.turns
-        )
-
-        surrounded = telemetry is not None or around.middleware or surround.inputs
-        self._straight = (
-            None
-            if surrounded
-            else StraightTurns(
-                program,
-                around,
-                run_id,
-                surround.dependencies,
-                ledger=self.ledger,
-                turns=self.turns,
-                stopped=self.lanes.stopped,
-            )
+            telemetry=self.telemetry,
         )
 
     async def go(self) -> None:
         """Begin."""
-        self.lanes.ready.extend(self._plan.start_keys())
+        self.lanes.ready.extend(self.program.plan.start_keys())
         await self.lanes.carry_on(self._act)
 
     async def go_on(
@@ -93,22 +113,21 @@ class MemoryRun:
         ready = self.lanes.ready
         self.nesting.decisions = nested or {}
         self.turns.decisions = decisions
-        if decisions:
-            self._straight = None
+        self._surrounded = self._surrounded or bool(decisions)
         self.ledger.take_over(records, context)
-        ready.extend(key for key in self._plan.start_keys() if key not in self.ledger.records)
+        ready.extend(key for key in self.program.plan.start_keys() if key not in self.ledger.records)
         ready.extend(key for key in decisions if key not in ready)
         unended = (record for record in records.values() if not record.resolved)
         ready.extend(record.key for record in unended if record.kind == "run")
         await self.lanes.carry_on(self._act, list(self._alarms()))
 
     def _act(self, key: str) -> Turn:
-        step, straight = self._steps.get(key), self._straight
-        if straight is None or step is None or step.straight is None or key in self.ledger.records:
-            return self._by_kind(key)
-        return straight.take(key, step, step.straight)
+        step = self.program.steps.get(key)
+        if step is None or step.straight is None or self._surrounded or key in self.ledger.records:
+            return self._act_by_kind(key)
+        return straight_turn(self, key, step, step.straight)
 
-    def _by_kind(self, key: str) -> Turn:
+    def _act_by_kind(self, key: str) -> Turn:
         act = self.turns.begun(key)
         if act.step.nests and not self.turns.decided(key):
             return self.nesting.take(act)
@@ -116,8 +135,51 @@ class MemoryRun:
 
     def _alarms(self) -> Iterator[tuple[str, float]]:
         """What slept when the run was paused goes on sleeping, by the clock on the wall."""
-        now = self._clock.now()
+        now = self.surround.clock.now()
         for key, record in self.ledger.records.items():
             wake_at = None if record.resolved else parse_time(record.wake_at)
             if wake_at is not None and not self.turns.decided(key):
                 yield key, max((wake_at - now).total_seconds(), 0.0)
+
+    # ---- what it came to ----
+
+    def result(self) -> RunResult:
+        """The run as it stands, once nothing moves."""
+        ledger, status = self.ledger, self._status()
+        return RunResult(
+            self.run_id,
+            self.program.plan.blueprint,
+            ledger.input,
+            status,
+            self._output() if status == "completed" else None,
+            self._errors() if status == "failed" else (),
+            ledger.records,
+            dict(ledger.context),
+            ledger.writes,
+            {} if self._nesting is None else self._nesting.results,
+        )
+
+    def _status(self) -> RunStatus:
+        if self.lanes.cancelled:
+            return "cancelled"
+        if self._turns is not None and self._turns.failed:
+            return "failed"
+        if self.ledger.ended:
+            return "completed"
+        if self.lanes.held:
+            return "paused"
+        if any(not record.resolved for record in self.ledger.records.values()):
+            return "awaiting"
+        raise FlowcraftError(f"run {self.run_id} can neither move nor end: a defect of the engine")
+
+    def _errors(self) -> tuple[NodeErrorDocument, ...]:
+        return tuple(failure(record) for record in self.ledger.records.values() if record.status == "failed")
+
+    def _output(self) -> dict[str, Any]:
+        terminal = self.program.terminal
+        latest = self.ledger.marks.latest(terminal)
+        return {
+            node_id: latest[node_id].output
+            for node_id in terminal
+            if node_id in latest and latest[node_id].status == "completed"
+        }

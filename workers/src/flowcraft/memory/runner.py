@@ -3,75 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
+import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, Final
 
 from flowcraft.analysis import analyze_blueprint
 from flowcraft.blueprint import Blueprint
-from flowcraft.clock import SystemClock
 from flowcraft.engine.subflows import UnableError
-from flowcraft.errors import AppError, BlueprintError, FlowcraftError
+from flowcraft.errors import BlueprintError
 from flowcraft.evaluator import ExpressionEvaluator
 from flowcraft.extensions import Extensions
 from flowcraft.implementation import Registry
+from flowcraft.memory.bounds import in_time, signalled, unwrapped
 from flowcraft.memory.control import RunControl
+from flowcraft.memory.options import RunOptions
 from flowcraft.memory.program import Program
-from flowcraft.memory.result import Decision, RunResult, RunStatus
+from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.run import MemoryRun
+from flowcraft.memory.stamps import Stamps
 from flowcraft.memory.subflows import Asked, Subflows, addressed
 from flowcraft.memory.surround import Surround
-from flowcraft.node_failures import failure
-from flowcraft.ports.clock import Clock
-from flowcraft.records import NodeRecord
 from flowcraft.targets import towards
-from flowcraft.telemetry import Telemetry
+from flowcraft.values import value_class
 
-DEFAULT_CONCURRENCY: Final = 16
 MAX_PROGRAMS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run is carried out.
+class MemoryRunner:
+    """Runs blueprints whose code is in one registry.
 
     Attributes:
-        run_id: Its id; a new one by default.
-        concurrency: Nodes that execute at a time.
-        clock: Time; the machine's by default.
-        random: Jitter of retry delays; a source of the runtime's own by default.
-        targets: Node ids: only they and what lies before them run; all nodes by default.
-        inputs: Inputs of nodes, by id or key, instead of those that the blueprint gives them.
-        control: Pauses or cancels the run from outside.
-        signal: Cancels the run when it is set.
-        strict: Refuse a blueprint with a cycle.
-        threads: Where synchronous nodes run; a pool of the run's own by default.
+        usual: How runs are carried out of which nothing else is said.
     """
-
-    run_id: str = ""
-    concurrency: int = DEFAULT_CONCURRENCY
-    clock: Clock = field(default_factory=SystemClock)
-    random: Random | None = None
-    targets: Collection[str] = ()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    control: RunControl | None = None
-    signal: asyncio.Event | None = None
-    strict: bool = False
-    threads: Executor | None = None
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise AppError(f"concurrency must be 1 or more, not {self.concurrency}")
-
-
-class MemoryRunner:
-    """Runs blueprints whose code is in one registry."""
 
     def __init__(
         self,
@@ -88,6 +57,8 @@ class MemoryRunner:
         self._evaluator = self._extensions.evaluator or ExpressionEvaluator()
         self._random = Random()  # noqa: S311  jitter
         self._programs: OrderedDict[str, Program] = OrderedDict()
+        self.usual = RunOptions()
+        self._usual_surround = self._surround(self.usual, 0, None)
 
     async def run(self, blueprint: Blueprint, input: Any, options: RunOptions) -> RunResult:  # noqa: A002
         """Run from the start until it completes, fails, or only decisions can move it.
@@ -103,7 +74,7 @@ class MemoryRunner:
         if options.targets:
             blueprint = towards(blueprint, options.targets)
         program = self._program(blueprint)
-        run_id = options.run_id or str(uuid.uuid4())
+        run_id = options.run_id or _new_run_id()
         given = {} if input is None else self._extensions.serializer.encode(input)
         return await self._carried(program, options, _Begun(run_id, given), MemoryRun.go)
 
@@ -175,7 +146,7 @@ class MemoryRunner:
             carrying = self._go_on(asked.before, own, nested, options, asked.above)
         if asked.timeout_s is None:
             return await asyncio.get_running_loop().create_task(carrying)
-        return await _in_time(carrying, asked, options.clock)
+        return await in_time(carrying, asked, options.clock)
 
     async def _carried(
         self,
@@ -185,31 +156,30 @@ class MemoryRunner:
         go: Callable[[MemoryRun], Coroutine[Any, Any, None]],
     ) -> RunResult:
         """Carry a run on until nothing moves, and tell its beginning and its end."""
-        events = self._extensions.events
-        blueprint_id = program.plan.blueprint.id
-        telemetry = Telemetry.of(events, options.clock, begun.run_id, blueprint_id)
+        surround = self._surrounding(program, options, begun.above)
+        run = MemoryRun(program, surround, begun.run_id, begun.input)
+        telemetry = run.telemetry
         if telemetry is not None:
             telemetry.resumed() if begun.again else telemetry.started(begun.input)
         tracing = self._extensions.tracing
-        surround = self._surround(program, options, begun.above)
-        run = MemoryRun(program, surround, begun.run_id, begun.input)
         try:
             if tracing is None and options.signal is None:
-                await _unwrapped(go(run))
+                await unwrapped(go(run))
             else:
+                blueprint_id = program.plan.blueprint.id
                 running = nullcontext() if tracing is None else tracing.running(begun.run_id, blueprint_id)
-                with running, _signalled(options.signal, surround.control):
-                    await _unwrapped(go(run))
+                with running, signalled(options.signal, surround.control):
+                    await unwrapped(go(run))
         finally:
             if surround.threads is not None and surround.threads is not options.threads:
                 surround.threads.shutdown(wait=False, cancel_futures=True)
-        result = _result(run, program, begun.run_id, begun.input)
+        result = run.result()
         if telemetry is not None:
             if result.status in ("awaiting", "paused"):
                 telemetry.paused()
             else:
                 telemetry.finished(result.status, result.output, result.errors)
-            await events.drain()
+            await self._extensions.events.drain()
         return result
 
     def _program(self, blueprint: Blueprint) -> Program:
@@ -221,10 +191,15 @@ class MemoryRunner:
                 self._programs.popitem(last=False)
         return program
 
-    def _surround(self, program: Program, options: RunOptions, above: int) -> Surround:
+    def _surrounding(self, program: Program, options: RunOptions, above: int) -> Surround:
         threads = options.threads
         if program.blocks and threads is None:
             threads = ThreadPoolExecutor(options.concurrency, thread_name_prefix="node")
+        elif options is self.usual and not above:
+            return self._usual_surround
+        return self._surround(options, above, threads)
+
+    def _surround(self, options: RunOptions, above: int, threads: Executor | None) -> Surround:
         control = options.control
         if control is None and options.signal is not None:
             control = RunControl()
@@ -237,13 +212,14 @@ class MemoryRunner:
             concurrency=options.concurrency,
             threads=threads,
             extensions=self._extensions,
+            stamps=Stamps(options.clock),
             control=control,
             inputs={name: encode(value) for name, value in options.inputs.items()},
             subflows=Subflows(self._find, partial(self._carry, options, control), above),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _Begun:
     """Which run is carried on, and whether it was begun before."""
 
@@ -253,27 +229,11 @@ class _Begun:
     above: int = 0
 
 
-async def _in_time(carrying: Coroutine[Any, Any, RunResult], asked: Asked, clock: Clock) -> RunResult:
-    """Await a child run for so long as it may take.
-
-    Raises:
-        TimeoutError: it took longer, and was ended.
-    """
-    limit_s = asked.timeout_s or 0.0
-    task = asyncio.get_running_loop().create_task(carrying)
-    timer = asyncio.get_running_loop().create_task(clock.sleep(limit_s))
-    try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-    finally:
-        timer.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-    raise TimeoutError(
-        f"run {asked.run_id} of blueprint {asked.blueprint.id} failed: it took longer than {limit_s:g} s"
-    )
+def _new_run_id() -> str:
+    """A random UUID (RFC 9562, version 4); ``uuid.uuid4`` makes a number of it first."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _find_none(_blueprint_id: str, _version: str | None) -> Blueprint | None:
@@ -285,72 +245,3 @@ def _refuse_cycles(blueprint: Blueprint) -> None:
     if cycles:
         shown = " -> ".join(cycles[0])
         raise BlueprintError(f"blueprint {blueprint.id} has a cycle, which strict mode refuses: {shown}")
-
-
-@contextmanager
-def _signalled(signal: asyncio.Event | None, control: RunControl | None) -> Iterator[None]:
-    """Cancel the run when the signal is set."""
-    if signal is None or control is None:
-        yield
-        return
-
-    async def watch() -> None:
-        await signal.wait()
-        control.cancel()
-
-    if signal.is_set():
-        control.cancel()
-    watching = asyncio.get_running_loop().create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-
-
-async def _unwrapped(carrying: Any) -> None:
-    """A defect in the engine as itself, not in the group of the tasks that met it."""
-    try:
-        await carrying
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
-
-
-def _result(run: MemoryRun, program: Program, run_id: str, given: Any) -> RunResult:
-    ledger, lanes = run.ledger, run.lanes
-    records = ledger.records
-    failed: list[NodeRecord] = []
-    status: RunStatus
-    if lanes.cancelled:
-        status = "cancelled"
-    elif run.turns.failed:
-        failed = [record for record in records.values() if record.status == "failed"]
-        status = "failed"
-    elif ledger.ended:
-        status = "completed"
-    elif lanes.held:
-        status = "paused"
-    elif any(not record.resolved for record in records.values()):
-        status = "awaiting"
-    else:
-        raise FlowcraftError(f"run {run_id} can neither move nor end: a defect of the engine")
-    output = None
-    if status == "completed":
-        latest = ledger.marks.latest(program.terminal)
-        known = ((key, latest.get(key)) for key in program.terminal)
-        output = {key: found.output for key, found in known if found and found.status == "completed"}
-    errors = tuple(failure(record) for record in failed)
-    return RunResult(
-        run_id,
-        program.plan.blueprint,
-        given,
-        status,
-        output,
-        errors,
-        records,
-        dict(ledger.context),
-        ledger.writes,
-        run.nesting.results,
-    )

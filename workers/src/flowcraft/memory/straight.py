@@ -8,124 +8,89 @@ occur after all (a failure, an action, nodes that the node made) goes on in ``Tu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flowcraft.calls import result_of
 from flowcraft.cancellation import uncancel
 from flowcraft.engine.inputs import node_input
-from flowcraft.executor import Surroundings, execute_again
+from flowcraft.executor import execute_again
 from flowcraft.memory.ledger import Ledger
-from flowcraft.memory.program import Program, Step, Straight
-from flowcraft.memory.turns import Act, Turns
+from flowcraft.memory.program import Step, Straight
+from flowcraft.memory.turns import Act
 from flowcraft.node import NodeContext, NodeResult, RunContext
 from flowcraft.records import NodeRecord
+
+if TYPE_CHECKING:
+    from flowcraft.memory.run import MemoryRun
 
 _NONE: Final[dict[int, Any]] = {}
 
 
-class StraightTurns:
-    """The turns of such nodes in one run."""
+async def straight_turn(run: MemoryRun, key: str, step: Step, straight: Straight) -> None:
+    """Act on a node key that has no record yet."""
+    ledger, surround, stopped = run.ledger, run.surround, run.lanes.stopped
+    started = ledger.now()
+    value = node_input(run.program.plan, key, ledger.facts_of(key, step))
+    context = NodeContext(
+        input=value,
+        params=straight.params,
+        context=RunContext(ledger.read),
+        run_id=run.run_id,
+        node_id=key,
+        node_key=key,
+        dependencies=surround.dependencies,
+        cancelled=stopped,
+    )
+    try:
+        context.detach(surround.extensions.serializer, surround.extensions.logger)
+        given = await straight.function(context)
+        result = result_of(given, straight.output_type, context)
+    except BaseException as error:
+        await _failed(run, Act(key, step, None, started), context, value, error)
+        return
+    if stopped.is_set():
+        uncancel()  # told when it was done
+    if result.dynamic_nodes or (result.action is not None and step.planned.outgoing):
+        run.turns.complete(Act(key, step, None, started), result, context.context.writes, 1)
+        return
+    ledger.keep(_record(ledger, step, straight, result, started), context.context.writes)
+    if not stopped.is_set():
+        ledger.route(run.program.onward(key, straight.taken))
 
-    __slots__ = (
-        "_around",
-        "_dependencies",
-        "_ledger",
-        "_program",
-        "_run_id",
-        "_stopped",
-        "_turns",
+
+def _record(ledger: Ledger, step: Step, straight: Straight, result: NodeResult, started: str) -> NodeRecord:
+    key, records, latest = step.planned.id, ledger.records, 0
+    for source in step.sources:
+        if source in records:
+            latest = max(latest, records[source].seq)
+    return NodeRecord(
+        key,
+        key,
+        "completed",
+        result.output,
+        result.action,
+        straight.taken,
+        _NONE,
+        1,
+        None,
+        started,
+        ledger.now(),
+        "",
+        "",
+        latest + 1,
     )
 
-    def __init__(
-        self,
-        program: Program,
-        around: Surroundings,
-        run_id: str,
-        dependencies: Mapping[str, Any],
-        *,
-        ledger: Ledger,
-        turns: Turns,
-        stopped: asyncio.Event,
-    ) -> None:
-        self._program = program
-        self._around = around
-        self._run_id = run_id
-        self._dependencies = dependencies
-        self._ledger = ledger
-        self._turns = turns
-        self._stopped = stopped
 
-    async def take(self, key: str, step: Step, straight: Straight) -> None:
-        """Act on a node key that has no record yet."""
-        ledger, around = self._ledger, self._around
-        started = ledger.now()
-        value = node_input(self._program.plan, key, ledger.facts_of(key, step))
-        context = NodeContext(
-            input=value,
-            params=straight.params,
-            context=RunContext(ledger.read),
-            run_id=self._run_id,
-            node_id=key,
-            node_key=key,
-            dependencies=self._dependencies,
-            cancelled=self._stopped,
-        )
-        try:
-            context.detach(around.serializer, around.logger)
-            given = await straight.function(context)
-            result = result_of(given, straight.output_type, context)
-        except BaseException as error:
-            await self._failed(Act(key, step, None, started), value, context, error)
-            return
-        if self._stopped.is_set():
-            uncancel()  # told when it was done
-        self._complete(Act(key, step, None, started), result, context.context.writes)
-
-    def _complete(self, act: Act, result: NodeResult, writes: Mapping[str, Any]) -> None:
-        key, step, ledger = act.key, act.step, self._ledger
-        if result.dynamic_nodes or (result.action is not None and step.planned.outgoing):
-            self._turns.complete(act, result, writes, 1)
-            return
-        assert step.plain is not None  # noqa: S101  it is straight
-        record = NodeRecord(
-            key,
-            key,
-            "completed",
-            result.output,
-            result.action,
-            step.plain,
-            _NONE,
-            1,
-            None,
-            act.started,
-            ledger.now(),
-            "",
-            "",
-            self._seq(step),
-        )
-        ledger.keep(record, writes)
-        if not self._stopped.is_set():
-            ledger.route(self._program.onward(key, step.plain))
-
-    def _seq(self, step: Step) -> int:
-        """One more than the logical time of what lies before it."""
-        records, highest = self._ledger.records, 0
-        for source in step.sources:
-            if source in records:
-                highest = max(highest, records[source].seq)
-        return highest + 1
-
-    async def _failed(self, act: Act, value: Any, context: NodeContext, error: BaseException) -> None:
-        turns, step = self._turns, act.step
-        assert step.code is not None  # noqa: S101  it is straight
-        fallback = None if step.fallback is None else turns.work(act.key, step.fallback, value)
-        work = turns.work(act.key, step.code, value)
-        try:
-            outcome = await execute_again(work, self._around, context, error, fallback)
-        except asyncio.CancelledError:
-            if not self._stopped.is_set():
-                raise
-            uncancel()
-            return
-        turns.executed(act, outcome)
+async def _failed(run: MemoryRun, act: Act, context: NodeContext, value: Any, error: BaseException) -> None:
+    turns, step = run.turns, act.step
+    assert step.code is not None  # noqa: S101  that is what failed
+    fallback = None if step.fallback is None else turns.work(act.key, step.fallback, value)
+    work = turns.work(act.key, step.code, value)
+    try:
+        outcome = await execute_again(work, run.around, context, error, fallback)
+    except asyncio.CancelledError:
+        if not run.lanes.stopped.is_set():
+            raise
+        uncancel()
+        return
+    turns.executed(act, outcome)

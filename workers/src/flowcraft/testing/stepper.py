@@ -12,7 +12,7 @@ from flowcraft.engine.plan import Plan
 from flowcraft.errors import AppError
 from flowcraft.memory.control import StepControl
 from flowcraft.memory.result import Decision, RunResult
-from flowcraft.memory.runner import RunOptions
+from flowcraft.memory.options import RunOptions
 from flowcraft.runtime import FlowRuntime
 
 _OVER: Final = frozenset({"completed", "failed", "cancelled"})

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.memory.result import RunResult
-from flowcraft.memory.runner import RunOptions
+from flowcraft.memory.options import RunOptions
 from flowcraft.runtime import FlowRuntime
 from flowcraft.testing.event_log import EventLog
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from flowcraft.memory.runner import RunOptions
+from flowcraft.memory.options import RunOptions
 
 T = TypeVar("T")
 QUIET_TURNS: Final = 100
