@@ -24,6 +24,7 @@ from benchmarks.workflows import app, fan, row
 from flowcraft import NodeContext
 from flowcraft_azure import AzureSettings, provision
 from flowcraft_azure.settings import COSMOS_DATABASE, QUEUE
+from flowcraft_cli.garbage import collect_rarely
 
 SIZES: Final = (100, 1_000, 10_000)
 FLAT: Final = 1.1
@@ -91,6 +92,7 @@ async def measure(shapes: list[str], sizes: list[int]) -> dict[str, dict[int, La
         await provision(settings)
         found: dict[str, dict[int, Lap]] = {}
         async with on_azure(settings) as engine:
+            collect_rarely()  # as `flowcraft worker` does: else the garbage of a large heap is what grows
             for name in shapes:
                 for size in sizes:
                     print(f"{size} {SHAPES[name].title} ...", file=sys.stderr)

@@ -178,7 +178,8 @@ class Gatherer:
         if run.plan.loops:
             return await self._load_in_loops(key, look=look)
         node = run.plan.node(key)
-        known = {**run.records, **self._last} if self._last.keys() - run.records.keys() else run.records
+        # Not merged: a run may be known by thousands of records, and this is done for each node.
+        known = run.records if self._last.keys() <= run.records.keys() else ChainMap(self._last, run.records)
         needs = self._runs.needs(run.plan, key)
         # Context must be read with what the records have seen: where the session does not prove them (at a
         # join, and for a message without one), in the same request as the records.
