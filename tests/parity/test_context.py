@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.parity.test_rules import Both, edge
+from tests.parity.conftest import Both
+from tests.parity.test_rules import edge
 
 READS = {"output": "reads"}
 

@@ -160,7 +160,31 @@ def test_subflows_are_looked_up_where_the_blueprints_are_known() -> None:
         ),
         (
             blueprint([NodeDefinition("a", "a", config=NodeConfig(fallback="b")), "b", "c"], [("b", "c")]),
-            ["FALLBACK_WITH_EDGES", "ORPHAN_NODE"],
+            [],
+        ),
+        (
+            blueprint(
+                [
+                    NodeDefinition("a", "a", config=NodeConfig(fallback="b")),
+                    NodeDefinition("c", "c", config=NodeConfig(fallback="b")),
+                    "b",
+                    NodeDefinition("d", "a"),
+                ],
+                [("b", "d")],
+            ),
+            ["FALLBACK_WITH_EDGES"],
+        ),
+        (
+            blueprint(
+                [
+                    NodeDefinition("a", "a", config=NodeConfig(fallback="b")),
+                    NodeDefinition("b", "b", config=NodeConfig(fallback="c")),
+                    "c",
+                    NodeDefinition("d", "a"),
+                ],
+                [("a", "d"), ("c", "d")],
+            ),
+            ["FALLBACK_WITH_EDGES"],
         ),
         (conditional("result.output.x === 1"), ["INVALID_CONDITION"]),
         (conditional("result.output ="), ["INVALID_CONDITION"]),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from flowcraft.blueprint import Blueprint
+from flowcraft.blueprint import Blueprint, EdgeDefinition
 
 MAX_CYCLES: Final = 100
 """Cycles told at most; a dense graph has more than anybody reads."""
@@ -42,7 +42,7 @@ def analyze_blueprint(blueprint: Blueprint) -> BlueprintAnalysis:
 
 def _analyzed(blueprint: Blueprint) -> BlueprintAnalysis:
     entered = {edge.target for edge in blueprint.edges}
-    left = {edge.source for edge in blueprint.edges}
+    left = {edge.source for edge in edges_taken(blueprint)}
     spare = fallback_only_ids(blueprint)
     cycles = find_cycles(blueprint)
     return BlueprintAnalysis(
@@ -67,6 +67,33 @@ def _fallback_only(blueprint: Blueprint) -> frozenset[str]:
     return frozenset(named & blueprint.node_ids) - {edge.target for edge in blueprint.edges}
 
 
+def edges_taken(blueprint: Blueprint) -> tuple[EdgeDefinition, ...]:
+    """The edges by position, as runs take them.
+
+    One that leaves a node that is only a fallback leaves the node that it stands in for: ``stand_in_edges``.
+    """
+    return blueprint.derived("edges_taken", _edges_taken)
+
+
+def _edges_taken(blueprint: Blueprint) -> tuple[EdgeDefinition, ...]:
+    stand_in = stand_in_edges(blueprint)
+    if not stand_in:
+        return blueprint.edges
+    owners = {node.config.fallback: node.id for node in reversed(blueprint.nodes)}
+    return tuple(
+        replace(edge, source=owners[edge.source]) if position in stand_in else edge
+        for position, edge in enumerate(blueprint.edges)
+    )
+
+
+def stand_in_edges(blueprint: Blueprint) -> frozenset[int]:
+    """Positions of the edges that leave a node that is only a fallback: taken where it has stood in."""
+    spare = fallback_only_ids(blueprint)
+    if not spare:
+        return frozenset()
+    return frozenset(position for position, edge in enumerate(blueprint.edges) if edge.source in spare)
+
+
 def successors(blueprint: Blueprint) -> dict[str, list[str]]:
     """The targets of each node's edges, those with unknown ends left out; not to be changed."""
     return blueprint.derived("successors", _successors)
@@ -74,7 +101,7 @@ def successors(blueprint: Blueprint) -> dict[str, list[str]]:
 
 def _successors(blueprint: Blueprint) -> dict[str, list[str]]:
     targets: dict[str, list[str]] = {node.id: [] for node in blueprint.nodes}
-    for edge in blueprint.edges:
+    for edge in edges_taken(blueprint):
         if edge.source in targets and edge.target in targets:
             targets[edge.source].append(edge.target)
     return targets
@@ -119,7 +146,7 @@ def _goes_forward(blueprint: Blueprint) -> bool:
     if last < len(blueprint.nodes):
         return False
     find = places.get
-    return all(find(edge.source, last) < find(edge.target, -1) for edge in blueprint.edges)
+    return all(find(edge.source, last) < find(edge.target, -1) for edge in edges_taken(blueprint))
 
 
 def kinds(blueprint: Blueprint) -> frozenset[str]:

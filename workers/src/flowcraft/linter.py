@@ -196,8 +196,6 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
     if not any(node.config.fallback for node in blueprint.nodes):
         return
     nodes = {node.id: node for node in blueprint.nodes}
-    leaving = {edge.source for edge in blueprint.edges}
-    spare = fallback_only_ids(blueprint)
     for node in blueprint.nodes:
         fallback = node.config.fallback
         if fallback is None:
@@ -218,9 +216,24 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
         elif nodes[fallback].config.fallback is not None:
             message = f"the fallback of {fallback!r} is not run when it stands in for node {node.id}"
             yield Finding("FALLBACK_CHAIN", message, node.id, severity="warning")
-    for node_id in sorted(spare & leaving):
-        message = f"node {node_id} is only a fallback and takes the edges of the other node; remove its own"
-        yield Finding("FALLBACK_WITH_EDGES", message, node_id)
+    yield from _fallback_edges(blueprint)
+
+
+def _fallback_edges(blueprint: Blueprint) -> Iterator[Finding]:
+    """Edges of a node that is only a fallback, where nobody can tell when they are taken."""
+    spare = fallback_only_ids(blueprint)
+    for node_id in sorted(spare & {edge.source for edge in blueprint.edges}):
+        owners = [node.id for node in blueprint.nodes if node.config.fallback == node_id]
+        if len(owners) > 1:
+            message = (
+                f"node {node_id} is only a fallback, of {' and '.join(owners)}, and has edges of its own, "
+                "which can lead on from one of them only: give each a fallback of its own, or draw the edges "
+                "from these nodes themselves"
+            )
+            yield Finding("FALLBACK_WITH_EDGES", message, node_id)
+        elif owners[0] in spare:
+            message = f"node {node_id} is the fallback of a fallback, which is not run: remove its edges"
+            yield Finding("FALLBACK_WITH_EDGES", message, node_id)
 
 
 def _comes_back(node: NodeDefinition, nodes: dict[str, NodeDefinition]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from flowcraft.analysis import edges_taken
 from flowcraft.blueprint import Blueprint
 from flowcraft.errors import AppError
 
@@ -22,7 +23,7 @@ def towards(blueprint: Blueprint, targets: Collection[str]) -> Blueprint:
                 f"blueprint {blueprint.id} has no node {name!r}; it has {', '.join(sorted(known))}"
             )
     before: dict[str, list[str]] = {}
-    for edge in blueprint.edges:
+    for edge in edges_taken(blueprint):
         before.setdefault(edge.target, []).append(edge.source)
     kept: set[str] = set()
     waiting = list(targets)

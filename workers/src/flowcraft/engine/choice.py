@@ -17,7 +17,7 @@ def choose_edges(
     """The edges taken, and the values of those with a transform.
 
     Edges whose action is the result's are tried first; if none of them holds, the edges without action;
-    each only if its condition holds.
+    each only if its condition holds. Where a fallback gave the result, its own edges are among them.
 
     Raises:
         EvaluationError: a condition or transform cannot be evaluated; the node fails with it.
@@ -25,6 +25,8 @@ def choose_edges(
     output, action = result.output, result.action
     node = plan.node(key)
     node_id, edges = node.id, [(position, plan.edges[position]) for position in node.outgoing]
+    if plan.stand_in and not result.fallback_executed:
+        edges = [(position, edge) for position, edge in edges if position not in plan.stand_in]
     if not edges:
         return (), {}
     scope: Mapping[str, Any] | None = None

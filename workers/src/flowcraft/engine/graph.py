@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from flowcraft.analysis import edges_taken
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 
 
@@ -26,8 +27,8 @@ class Graph:
 
     @property
     def edges(self) -> tuple[EdgeDefinition, ...]:
-        """The blueprint's edges."""
-        return self.blueprint.edges
+        """The blueprint's edges, those of fallbacks as edges of the nodes that they stand in for."""
+        return edges_taken(self.blueprint)
 
     @classmethod
     def of(cls, blueprint: Blueprint) -> Graph:
@@ -38,7 +39,7 @@ class Graph:
         """
         incoming: dict[str, list[int]] = {node.id: [] for node in blueprint.nodes}
         outgoing: dict[str, list[int]] = {node.id: [] for node in blueprint.nodes}
-        for position, edge in enumerate(blueprint.edges):
+        for position, edge in enumerate(edges_taken(blueprint)):
             if edge.source not in outgoing or edge.target not in incoming:
                 raise ValueError(
                     f"edge {edge.source} -> {edge.target} of blueprint {blueprint.id} has an unknown end"

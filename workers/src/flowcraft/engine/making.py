@@ -181,7 +181,10 @@ def made_by(key: str, result: NodeResult, implements: Callable[[str], bool]) -> 
         if not implements(node.uses):
             raise OutputError(f"dynamic node {node.id} uses {node.uses!r}, which is not registered")
     children = Children(key, len(nodes), names=names_of([node.id for node in nodes]))
-    return Made(children, _material(result.output, nodes), result.action)
+    material = _material(result.output, nodes)
+    if result.fallback_executed:
+        material["fallback"] = True
+    return Made(children, material, result.action)
 
 
 def read_dynamic_nodes(nodes: Any) -> tuple[NodeDefinition, ...]:
@@ -242,7 +245,7 @@ class Owned:
             raise ValueError(f"{record.key} does not await children")
         material = record.output
         nodes = [_planned(DefinitionReader("child", node).node()) for node in material["nodes"]]
-        result = NodeResult(material["output"], record.action)
+        result = NodeResult(material["output"], record.action, material.get("fallback", False))
         return cls(children, result, record.seq + 1, material.get("items"), nodes)
 
     def node(self, key: str) -> PlannedNode:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from flowcraft.analysis import stand_in_edges
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.engine.graph import Graph
 from flowcraft.engine.keys import NodeKey
@@ -62,13 +63,14 @@ class Plan:
     Attributes:
         blueprint: The pinned blueprint.
         nodes: Planned nodes by id, without those that are only somebody's fallback.
-        edges: The blueprint's edges; records name edges by position here.
+        edges: The blueprint's edges, as runs take them; records name edges by position here.
         start: Ids of the nodes that a run begins with: those that no edge enters, and heads chosen for loops
             that no edge enters; in a loop, their key is that of its first round.
         order: Node ids so that every edge but back edges goes forward.
         end_sources: What arrives at the end: node ids, and names of loops.
         loops: Loops by head, outer ones before those within them.
         hops: Where edges lead in terms of rounds, by position; empty without loops.
+        stand_in: Positions of the edges that are taken only where the source's fallback has stood in for it.
         levels: What the run (None), and a round of each loop, is made of, in order: node ids, loops' names.
     """
 
@@ -81,6 +83,7 @@ class Plan:
     loops: Mapping[str, PlannedLoop] = field(default_factory=dict)
     hops: tuple[Hop, ...] = ()
     levels: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
+    stand_in: frozenset[int] = frozenset()
     _incoming: dict[tuple[str, tuple[bool, ...]], tuple[int, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -201,7 +204,7 @@ def _compile(blueprint: Blueprint) -> Plan:
     return Plan(
         blueprint=blueprint,
         nodes=nodes,
-        edges=blueprint.edges,
+        edges=graph.edges,
         start=tuple(
             node.id
             for node in nodes.values()
@@ -212,4 +215,5 @@ def _compile(blueprint: Blueprint) -> Plan:
         loops=loops,
         hops=hops,
         levels=levels_of(graph, found, hops, loops) if loops else {None: order},
+        stand_in=stand_in_edges(blueprint),
     )

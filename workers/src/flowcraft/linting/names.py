@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from flowcraft.analysis import kinds
+from flowcraft.analysis import edges_taken, kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.engine.inputs import LOOP_CONTROLLER, controller_condition
 from flowcraft.errors import EvaluationError
@@ -174,7 +174,7 @@ class _Looker:
     @cached_property
     def _before(self) -> dict[str, list[str]]:
         before: dict[str, list[str]] = {}
-        for edge in self._blueprint.edges:
+        for edge in edges_taken(self._blueprint):
             before.setdefault(edge.target, []).append(edge.source)
         return before
 

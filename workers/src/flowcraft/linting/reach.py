@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from flowcraft.analysis import kinds
+from flowcraft.analysis import edges_taken, kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition
 from flowcraft.linting.finding import Finding
 
@@ -30,7 +30,7 @@ def dead_ends(blueprint: Blueprint, starts: Iterable[str]) -> Iterator[Finding]:
     uses = {node.id: node.uses for node in blueprint.nodes}
     ways: dict[str, list[str]] = {}
     dead = 0
-    for place, edge in enumerate(blueprint.edges):
+    for place, edge in enumerate(edges_taken(blueprint)):
         reason = _never_taken(edge, uses) if edge.action or edge.condition else None
         if reason is None:
             ways.setdefault(edge.source, []).append(edge.target)
@@ -77,7 +77,7 @@ def _never_taken(edge: EdgeDefinition, uses: Mapping[str, str]) -> tuple[str, st
 
 def _all_ways(blueprint: Blueprint) -> dict[str, list[str]]:
     ways: dict[str, list[str]] = {}
-    for edge in blueprint.edges:
+    for edge in edges_taken(blueprint):
         ways.setdefault(edge.source, []).append(edge.target)
     return ways
 

@@ -178,6 +178,7 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         fallback = _fallback(plan.blueprint, node, registry)
     edges = [plan.edges[position] for position in node.outgoing]
     decides = any(edge.condition or edge.transform for edge in edges)
+    decides = decides or not plan.stand_in.isdisjoint(node.outgoing)
     reads = (
         decides
         or definition.inputs is not None

@@ -110,7 +110,10 @@ class Turns:
             return
         work = self.work(act.key, act.step.fallback, self._ledger.input_of(act.key, act.step))
         work = replace(work, policy=replace(work.policy, max_attempts=1))
-        self.executed(act, await execute_node(work, self._around, first_attempt=attempts + 1))
+        outcome = await execute_node(work, self._around, first_attempt=attempts + 1)
+        if isinstance(outcome, Completed):
+            outcome = replace(outcome, result=replace(outcome.result, fallback_executed=True))
+        self.executed(act, outcome)
 
     def executed(self, act: Act, outcome: Outcome) -> None:
         """Record what came of a node's code."""

@@ -163,7 +163,8 @@ class Turn:
             act.key, act.definition, value, act.facts, first_attempt, stand_in=stand_in
         )
         if isinstance(outcome, Completed):
-            return await self.complete(act, outcome.result, outcome.writes, outcome.attempts)
+            result = replace(outcome.result, fallback_executed=True) if stand_in else outcome.result
+            return await self.complete(act, result, outcome.writes, outcome.attempts)
         if isinstance(outcome, Failed):
             if isinstance(outcome.exception, BackendUnavailableError | StaleReadError):
                 raise outcome.exception  # its context could not be read: no fault of the node's
