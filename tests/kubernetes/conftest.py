@@ -124,6 +124,11 @@ class Scene:
             logs = "\n".join(program.text()[-3000:] for program in self.programs)
             raise AssertionError(f"{error}\n{self.get('workflowrun', name)}\n{logs}") from None
 
+    async def accepted(self, name: str) -> dict[str, Any]:
+        """Wait until a run was taken into the backend, whether a worker has taken it on or not; give it."""
+        await self.condition("workflowrun", name, "Accepted", "Accepted")
+        return self.get("workflowrun", name)
+
     async def condition(
         self, kind: str, name: str, condition: str, reason: str, timeout_s: float = 60.0
     ) -> dict[str, Any]:

@@ -35,7 +35,7 @@ async def test_a_deeply_nested_resource_is_refused_and_harms_nobody_else(scene: 
     scene.operator()
     scene.pool()
     scene.run("order")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
 
     for name in levels:
         await scene.reason("workflowrun", name, "Accepted", "InvalidSpec")

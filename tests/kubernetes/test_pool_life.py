@@ -41,7 +41,7 @@ async def test_wrong_credentials_are_told_and_put_right_without_a_restart(scene:
     before = pod_settings(scene)
     secret(scene, "azure", storage=right)
     await scene.condition("flowcraftworkerpool", "orders", "BackendReachable", "Reachable")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
     assert pod_settings(scene) != before
     assert operator.process is not None
     assert operator.process.poll() is None
@@ -86,14 +86,14 @@ async def test_an_unreachable_backend_never_holds_up_a_deletion(scene: Scene) ->
     operator = scene.operator(FLOWCRAFT_DELETION_GRACE_S="3")
     scene.pool()
     scene.run("order")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
     operator.stop()
     scene.environment["FLOWCRAFT_COSMOS_CONNECTION_STRING"] = (
         "AccountEndpoint=https://127.0.0.1:9/;AccountKey=" + WRONG_KEY
     )
     scene.operator(FLOWCRAFT_DELETION_GRACE_S="3")
     await scene.condition("workflowrun", "order", "Succeeded", "BackendUnreachable")
-    assert scene.get("workflowrun", "order")["status"]["phase"] == "Running"
+    assert scene.get("workflowrun", "order")["status"]["phase"] == "Pending"
     scene.kubectl("delete", "workflowrun", "order", "--timeout=30s")
     await until("the event", lambda: "CancelNotDelivered" in scene.events("order"))
 
@@ -114,7 +114,7 @@ async def test_of_two_pools_with_one_queue_the_younger_waits_until_the_older_is_
     assert conditions(scene.get("fwp", "orders"))["Ready"]["status"] == "True"
     scene.kubectl("delete", "flowcraftworkerpool", "orders", "--timeout=30s")
     await scene.condition("flowcraftworkerpool", "young", "ScalingActive", "FollowingQueue")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
 
 
 def now(scene: Scene) -> str:
@@ -168,7 +168,7 @@ async def test_nothing_is_held_once_the_operator_was_uninstalled(scene: Scene) -
     operator = scene.operator()
     scene.pool()
     scene.run("order")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
     operator.stop()
     assert release(scene) == "finalizers taken off 2 objects\n"
     for kind, name in (("workflowrun", "order"), ("flowcraftworkerpool", "orders")):

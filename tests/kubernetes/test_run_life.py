@@ -85,8 +85,14 @@ async def test_a_waiting_run_shows_what_it_waits_for_and_goes_on_when_decided(sc
     assert [(each["nodeKey"], each["kind"]) for each in waiting["status"]["awaiting"]] == [
         ("approve", "wait")
     ]
-    scene.run("large", input={"amount": 2000}, decisions=[{"nodeKey": "approve", "action": "approved"}])
+    misspelt = {"nodeKey": "aprove", "action": "approved"}
+    scene.run("large", input={"amount": 2000}, decisions=[misspelt])
+    told = await scene.condition("workflowrun", "large", "Succeeded", "UnknownDecision")
+    assert "has no node 'aprove'; did you mean 'approve'?" in told["message"]
+    right = {"nodeKey": "approve", "action": "approved"}
+    scene.run("large", input={"amount": 2000}, decisions=[misspelt, right])
     await scene.phase("large", "Succeeded")
+    assert "UnknownDecision" in scene.events("large")
 
 
 async def test_a_run_is_suspended_and_resumed(scene: Scene) -> None:
@@ -103,7 +109,7 @@ async def test_a_run_is_cancelled_and_setting_it_back_changes_nothing(scene: Sce
     scene.operator()
     scene.pool()
     scene.run("order")
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
     scene.run("order", cancel=True)
     cancelled = await scene.phase("order", "Cancelled")
     assert conditions(cancelled)["Succeeded"]["reason"] == "Cancelled"
@@ -198,7 +204,7 @@ async def test_deleting_a_run_cancels_it(scene: Scene) -> None:
     scene.operator()
     scene.pool()
     run_id = scene.run("order")["metadata"]["uid"]
-    await scene.phase("order", "Running")
+    await scene.accepted("order")
     scene.kubectl("delete", "workflowrun", "order", "--timeout=20s")
     assert (await header_of(scene, run_id))["status"] == "cancelled"
 
@@ -207,7 +213,7 @@ async def test_an_operator_that_is_killed_misses_nothing(scene: Scene) -> None:
     operator = scene.operator()
     scene.pool()
     scene.run("before")
-    await scene.phase("before", "Running")
+    await scene.accepted("before")
     operator.kill()
     scene.worker(f"{scene.namespace}-orders")
     scene.run("meanwhile")
@@ -216,7 +222,7 @@ async def test_an_operator_that_is_killed_misses_nothing(scene: Scene) -> None:
         if (await header_of(scene, run_id))["status"] == "completed":
             break
         await asyncio.sleep(0.2)
-    assert scene.get("workflowrun", "before")["status"]["phase"] == "Running"
+    assert scene.get("workflowrun", "before")["status"]["phase"] == "Pending"
     scene.operator()
     await scene.phase("before", "Succeeded")
     await scene.phase("meanwhile", "Succeeded")
@@ -241,7 +247,7 @@ async def test_an_api_server_that_hangs_for_a_while_is_waited_out(scene: Scene) 
     operator = scene.operator()
     scene.pool()
     scene.run("order")
-    run_id = (await scene.phase("order", "Running"))["status"]["runId"]
+    run_id = (await scene.accepted("order"))["status"]["runId"]
     scene.api.pause()
     try:
         scene.worker(f"{scene.namespace}-orders")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from flowcraft_api.run_status import (
     BLUEPRINT_INVALID,
     POOL_NOT_FOUND,
     SPEC_CHANGE_IGNORED,
+    UNKNOWN_DECISION,
     RunObstacle,
 )
 from flowcraft_api.wire import HeaderDocument
@@ -54,6 +55,7 @@ def spec(**fields: Any) -> WorkflowRunSpec:
 
 def header(status: str = "running", **fields: Any) -> HeaderDocument:
     document = {"id": "u1", "runId": "u1", "status": status, "createdAt": STARTED, "startedAt": STARTED}
+    document["blueprintHash"] = "sha256:0"
     if status in {"completed", "failed", "cancelled"}:
         document["finishedAt"] = "2026-03-01T11:59:58.000Z"
     return {**document, **fields}  # type: ignore[typeddict-item]
@@ -290,6 +292,37 @@ class TestStatus:
     def test_why_no_worker_takes_it_is_told(self) -> None:
         blocked = header(reason="BlueprintUnknown", message="no worker knows order")
         assert reason(plan_run(spec(), blocked, ACTIVE, NOW), "Succeeded") == "BlueprintUnknown"
+
+    def test_a_run_that_no_worker_takes_on_is_pending_and_an_event_says_why(self) -> None:
+        untaken = header(blueprintHash=None, startedAt=None)
+        plan = plan_run(spec(), untaken, ACTIVE, NOW)
+        assert plan.status is not None
+        assert (plan.status.phase, reason(plan), reason(plan, "Succeeded")) == (
+            "Pending",
+            "Accepted",
+            "Pending",
+        )
+        assert (plan.status.duration, plan.notices) == (None, ())
+        blocked = {**untaken, "reason": "BlueprintUnknown", "message": "deploy an app that has it"}
+        told = plan_run(spec(), cast("HeaderDocument", blocked), replace(ACTIVE, previous=plan.status), NOW)
+        assert [(notice.reason, notice.type) for notice in told.notices] == [("BlueprintUnknown", "Warning")]
+        again = replace(ACTIVE, previous=told.status, written_at=NOW)
+        assert plan_run(spec(), cast("HeaderDocument", blocked), again, NOW).notices == ()
+
+    def test_a_pending_run_that_was_accepted_is_not_started_again_when_it_cannot_be_read(self) -> None:
+        pending = plan_run(spec(), header(blueprintHash=None, startedAt=None), ACTIVE, NOW).status
+        plan = plan_run(spec(), None, replace(HELD, previous=pending, pool_problem=AWAY), NOW)
+        assert (plan.step, reason(plan), reason(plan, "Succeeded")) == (None, "Accepted", AWAY.reason)
+
+    def test_a_decision_that_no_node_can_wait_for_is_told(self) -> None:
+        misdirected = RunObstacle(UNKNOWN_DECISION, "spec.decisions: blueprint order has no node 'aprove'.")
+        waits = header("awaiting", awaiting=[{"nodeKey": "approve", "kind": "wait"}])
+        plan = plan_run(spec(), waits, replace(ACTIVE, misdirected=misdirected), NOW)
+        assert plan.status is not None
+        assert (plan.status.phase, reason(plan, "Succeeded")) == (RunPhase.AWAITING, UNKNOWN_DECISION)
+        assert UNKNOWN_DECISION in [notice.reason for notice in plan.notices]
+        ended = plan_run(spec(), header("completed"), replace(ACTIVE, misdirected=misdirected), NOW)
+        assert reason(ended, "Succeeded") == "Completed"
 
 
 class TestLostFacts:

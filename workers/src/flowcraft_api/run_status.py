@@ -39,6 +39,7 @@ BLUEPRINT_INVALID = "BlueprintInvalid"
 INPUT_TOO_LARGE = "InputTooLarge"
 NO_WORKER_FOR_VERSION = "NoWorkerForVersion"
 SPEC_CHANGE_IGNORED = "SpecChangeIgnored"
+UNKNOWN_DECISION = "UnknownDecision"
 CANCELLED = "Cancelled"
 INVALID_SPEC = "InvalidSpec"
 
@@ -113,7 +114,7 @@ def run_status(
     view = _View(header, spec, previous or WorkflowRunStatus(), now.astimezone(UTC), generation, obstacles)
     if header is not None:
         status = _with_header(view, header)
-    elif view.previous.phase.is_final or (view.previous.phase is not RunPhase.PENDING and not _refused(view)):
+    elif view.previous.phase.is_final or (_was_accepted(view.previous) and not _refused(view)):
         status = _carried_on(view)
     else:
         status = _without_header(view)
@@ -135,8 +136,8 @@ def differs_only_in_display(one: WorkflowRunStatus | None, other: WorkflowRunSta
 
 
 def _with_header(view: _View, header: HeaderDocument) -> WorkflowRunStatus:
-    phase = PHASE_OF_STATUS.get(header.get("status", ""), RunPhase.RUNNING)
-    started = parse_instant(header.get("startedAt")) or parse_instant(header.get("createdAt"))
+    phase = phase_of(header)
+    started = parse_instant(header.get("startedAt"))
     finished = parse_instant(header.get("finishedAt")) if phase.is_final else None
     output = header.get("output") if phase is RunPhase.SUCCEEDED else None
     omitted = _omitted(output)
@@ -157,6 +158,25 @@ def _with_header(view: _View, header: HeaderDocument) -> WorkflowRunStatus:
         awaiting=[] if phase.is_final else _awaiting(header),
         failures=_failures(header),
     )
+
+
+def phase_of(header: HeaderDocument) -> RunPhase:
+    """The state of a run that was accepted. One that no worker has taken on yet is Pending.
+
+    A worker takes a run on by pinning its blueprint. Where that came with the start, the run is on its way at
+    once, unless workers say that none of them can execute it.
+    """
+    phase = PHASE_OF_STATUS.get(header.get("status", ""), RunPhase.RUNNING)
+    if phase is not RunPhase.RUNNING:
+        return phase
+    progress = header.get("progress")
+    refused = bool(header.get("reason")) and not (progress and progress.get("done"))
+    return RunPhase.RUNNING if header.get("blueprintHash") and not refused else RunPhase.PENDING
+
+
+def _was_accepted(previous: WorkflowRunStatus) -> bool:
+    found = condition_of(previous.conditions, "Accepted")
+    return previous.phase is not RunPhase.PENDING or (found is not None and found.status == "True")
 
 
 def _without_header(view: _View) -> WorkflowRunStatus:
@@ -255,7 +275,7 @@ def _active_message(phase: RunPhase, header: HeaderDocument) -> str:
     if phase is RunPhase.SUSPENDED:
         return "The run is suspended; it goes on when spec.suspend is false."
     if phase is RunPhase.PENDING:
-        return "The run has not been started yet."
+        return "No worker has taken the run on yet." if header else "The run has not been started yet."
     return ""
 
 

@@ -242,8 +242,9 @@ class WorkflowRunStatus(StatusModel):
     manifest twice is one run, and deleting and applying it again is a new one."""
 
     phase: RunPhase = RunPhase.PENDING
-    """The state of the run in one word: Pending, Running, Awaiting (nothing else can move until a decision
-    is given or a time has come), Suspended, Succeeded, Failed or Cancelled."""
+    """The state of the run in one word: Pending (no worker has taken it on yet; the reason of the condition
+    Succeeded says why), Running, Awaiting (nothing else can move until a decision is given or a time has
+    come), Suspended, Succeeded, Failed or Cancelled."""
 
     conditions: list[Condition] = Field(
         default_factory=list,
@@ -257,13 +258,14 @@ class WorkflowRunStatus(StatusModel):
     """The blueprint of the run, with version and hash once it is pinned."""
 
     started_at: Timestamp | None = None
-    """When a worker started the run."""
+    """When a worker took the run on; where the blueprint comes with the run, when it was accepted."""
 
     finished_at: Timestamp | None = None
     """When the run ended."""
 
     duration: str | None = Field(default=None, max_length=32)
-    """How long the run has been going on, or took. While it is active this may lag."""
+    """How long the run has been going on since startedAt, or took: waits count, the time until a worker
+    took it on does not. While it is active this may lag."""
 
     progress: str | None = Field(default=None, max_length=32)
     """How many of the node keys known so far are resolved, for example 2/4. It may lag, and is exact at the

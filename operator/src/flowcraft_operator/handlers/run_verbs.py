@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.client import Client, RunNotFoundError
 from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.errors import BlueprintError
+from flowcraft.linting.decisions import unknown_decision
 from flowcraft.ports import Clock
 from flowcraft.ports.errors import (
     BackendRefusedError,
@@ -22,6 +24,7 @@ from flowcraft_api.run_status import (
     BLUEPRINT_INVALID,
     BLUEPRINT_NOT_FOUND,
     INPUT_TOO_LARGE,
+    UNKNOWN_DECISION,
     RunObstacle,
 )
 from flowcraft_api.wire import HeaderDocument
@@ -79,6 +82,26 @@ class RunVerbs:
             return None
         record.see_header(document, record.etag, self._clock.now())
         return document
+
+    async def misdirected(self, record: RunRecord, run: WorkflowRun) -> RunObstacle | None:
+        """Decisions of the spec that no node of the pinned blueprint can wait for.
+
+        Raises:
+            PortError: the blueprint cannot be read now.
+        """
+        client = self._pools.client(record.pool)
+        document = None if client is None else await self.full_header(record)
+        if client is None or document is None:
+            raise BackendUnavailableError("the run cannot be read now")
+        snapshot, reference = document.get("blueprint"), document.get("blueprintRef")
+        if snapshot is None and reference:
+            snapshot = dict(await client.facts.read_snapshot(record.uid, reference))
+        if snapshot is None:
+            return None
+        blueprint = Blueprint.from_dict(snapshot)
+        told = [unknown_decision(blueprint, decision.node_key) for decision in run.spec.decisions]
+        known = [text for text in told if text]
+        return RunObstacle(UNKNOWN_DECISION, f"spec.decisions: {'; '.join(known)}") if known else None
 
     async def _step(self, step: Step, record: RunRecord, run: WorkflowRun, client: Client) -> list[Event]:
         match step:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import orjson
 
+from flowcraft.errors import BlueprintError
 from flowcraft.ports import Clock
+from flowcraft.ports.errors import PortError
 from flowcraft_api.manifest import ManifestError, parse_workflow_run
 from flowcraft_api.pool_status import RunCounts
 from flowcraft_api.resources import WorkflowRun
@@ -162,6 +164,7 @@ class Runs:
             return await self._refuse(record, body, str(error))
         for _ in range(MAX_STEPS):
             await self._compare(record, run, body)
+            await self._look_at_decisions(record, run)
             plan = plan_run(run.spec, record.header, self._facts(record, run, body), self._clock.now())
             for notice in plan.notices if plan.step is not None else ():
                 await self._tell(record, Event(notice.reason, notice.message, notice.type))
@@ -191,6 +194,7 @@ class Runs:
             failure=record.failure,
             decided=record.decided,
             drift=record.drift if record.compared == run.metadata.generation else None,
+            misdirected=record.misdirected,
             written_at=record.written_at,
             deletion_grace=self._deletion_grace,
             display_every=display_interval(len(self._records)),
@@ -207,6 +211,19 @@ class Runs:
         if document is not None:
             record.drift = drift(run, document)
             record.compared = generation
+
+    async def _look_at_decisions(self, record: RunRecord, run: WorkflowRun) -> None:
+        """Look for decisions that no node waits for, once for each generation of a run that is pinned."""
+        pinned = (record.header or {}).get("blueprintHash")
+        looked_at = (run.metadata.generation, pinned or "")
+        if not pinned or record.deleting or record.decisions_of == looked_at:
+            return
+        if run.spec.decisions:
+            try:
+                record.misdirected = await self._verbs.misdirected(record, run)
+            except (PortError, BlueprintError):
+                return  # the next look finds it
+        record.decisions_of = looked_at
 
     async def _carry_out(
         self, step: Step, record: RunRecord, run: WorkflowRun, body: Mapping[str, Any]

@@ -68,6 +68,7 @@ class RunFacts:
         failure: Why the last step failed.
         decided: Node keys that were decided by this process, and when.
         drift: What of the spec differs from what the run pinned, where that was compared.
+        misdirected: Which decisions of the spec no node of the pinned blueprint can wait for.
         written_at: When the status was written last by this process.
         deletion_grace: How long a deletion may wait for the backend.
         display_every: How often DURATION and PROGRESS may be written.
@@ -86,6 +87,7 @@ class RunFacts:
     failure: RunObstacle | None = None
     decided: Mapping[str, datetime] = field(default_factory=dict)
     drift: RunObstacle | None = None
+    misdirected: RunObstacle | None = None
     written_at: datetime | None = None
     deletion_grace: timedelta = DELETION_GRACE
     display_every: timedelta = WRITE_EVERY
@@ -220,6 +222,8 @@ def _beside_header(header: HeaderDocument, facts: RunFacts) -> list[RunObstacle]
             obstacles.append(facts.failure)
         elif facts.workers_problem is not None and header.get("status") == "running":
             obstacles.append(facts.workers_problem)
+        elif facts.misdirected is not None and not header.get("reason"):
+            obstacles.append(facts.misdirected)
     drift = facts.drift or _drift_before(header, facts)
     return [*obstacles, drift] if drift is not None else obstacles
 

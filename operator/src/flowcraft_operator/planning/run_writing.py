@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flowcraft_api.conditions import condition_of
-from flowcraft_api.run_status import differs_only_in_display, reason_of
+from flowcraft_api.run_status import UNKNOWN_DECISION, differs_only_in_display, reason_of
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
 from flowcraft_operator.planning.notices import Notice
 
@@ -48,13 +48,20 @@ def write_due_at(
 
 
 def run_notices(previous: WorkflowRunStatus | None, status: WorkflowRunStatus) -> Iterator[Notice]:
-    """Events of a change: a new phase, and every new obstacle."""
+    """Events of a change: a new phase, every new obstacle, and why no worker takes the run on."""
     before = previous.phase if previous is not None else None
     if status.phase is not before and status.phase not in (RunPhase.PENDING, RunPhase.RUNNING):
         yield _ending(status) if status.phase.is_final else _pausing(status)
+    if status.phase.is_final:
+        return
+    why = reason_of(status) or ""
+    if (status.phase is RunPhase.PENDING or why == UNKNOWN_DECISION) and why != status.phase.value:
+        known = previous is not None and reason_of(previous) == why
+        if not known:
+            yield _hindered(status)
     after = condition_of(status.conditions, "Accepted")
     earlier = condition_of(previous.conditions, "Accepted") if previous is not None else None
-    if after is None or after.reason in {"Pending", "Accepted"} or status.phase.is_final:
+    if after is None or after.reason in {"Pending", "Accepted", why}:
         return
     if earlier is None or earlier.reason != after.reason:
         yield Notice(after.reason, after.message, "Warning")
@@ -89,6 +96,12 @@ def _ending(status: WorkflowRunStatus) -> Notice:
     return Notice(
         reason_of(status) or status.phase.value, message or f"The run is {status.phase.value}.", "Warning"
     )
+
+
+def _hindered(status: WorkflowRunStatus) -> Notice:
+    summary = condition_of(status.conditions, "Succeeded")
+    assert summary is not None  # noqa: S101  it has a reason
+    return Notice(summary.reason, summary.message, "Warning")
 
 
 def _pausing(status: WorkflowRunStatus) -> Notice:
