@@ -199,20 +199,19 @@ class NodeContext(Generic[Input]):
         node_id: The node in the blueprint.
         node_key: Its place in the run: the id, with rounds and child index where there are any.
         attempt: 1 for the first.
-        idempotency_key: The same for every attempt, whatever crashes; hand it to services that take one.
         dependencies: What the app gives to all its nodes.
         cancelled: Set when the attempt's result is no longer wanted: run cancelled, timeout, claim lost.
     """
 
     __slots__ = (
         "_given_logger",
+        "_idempotency_key",
         "_logger",
         "_report",
         "attempt",
         "cancelled",
         "context",
         "dependencies",
-        "idempotency_key",
         "input",
         "node_id",
         "node_key",
@@ -242,12 +241,17 @@ class NodeContext(Generic[Input]):
         self.node_id = node_id
         self.node_key = node_key or node_id
         self.attempt = attempt
-        self.idempotency_key = idempotency_key or f"{run_id}:{self.node_key}"
+        self._idempotency_key = idempotency_key
         self.dependencies: Mapping[str, Any] = {} if dependencies is None else dependencies
         self.cancelled = asyncio.Event() if cancelled is None else cancelled
         self._given_logger: Any = None
         self._logger: Any = None
         self._report = report
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt, whatever crashes; hand it to services that take one."""
+        return self._idempotency_key or f"{self.run_id}:{self.node_key}"
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Tell how far this node is, as often as you like; `flowcraft get` and `describe` show it.

@@ -12,6 +12,8 @@ from flowcraft.values import value_class
 RecordStatus = Literal["completed", "failed", "skipped", "awaiting"]
 AwaitKind = Literal["wait", "webhook", "sleep", "retry", "run", "children"]
 RESOLVED: Final = frozenset({"completed", "failed", "skipped"})
+_FEW: Final = 4
+"""Edges that are looked through faster than searched."""
 
 
 @value_class
@@ -72,8 +74,11 @@ class NodeRecord:
 
     def took(self, edge: int) -> bool:
         """Whether it took the edge at this position; a node may have thousands of edges."""
-        place = bisect_left(self.taken, edge)
-        return place < len(self.taken) and self.taken[place] == edge
+        taken = self.taken
+        if len(taken) <= _FEW:
+            return edge in taken
+        place = bisect_left(taken, edge)
+        return place < len(taken) and taken[place] == edge
 
     def to_document(self) -> dict[str, Any]:
         """The record's JSON, without what is at its default; backends add id, partition key and type."""

@@ -166,12 +166,20 @@ def node_input(plan: Plan, key: str, facts: Facts) -> Any:
     incoming = plan.incoming(key)
     if not incoming:
         return facts.run_input
+    if len(incoming) == 1:
+        return input_behind(incoming[0], plan.edges[incoming[0]].source, facts)
     values: dict[str, Any] = {}
     for position in incoming:
         record = facts.behind(position, plan.edges[position].source)
         if record is not None:
             values[record.node] = record.values.get(position, record.output)
     return next(iter(values.values())) if len(values) == 1 else values
+
+
+def input_behind(position: int, source: str, facts: Facts) -> Any:
+    """The input of a node key that only this edge enters: its value, where it is taken."""
+    record = facts.behind(position, source)
+    return {} if record is None else record.values.get(position, record.output)
 
 
 def given_value(source: str, plan: Plan, facts: Facts) -> Any:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from sys import intern
 from typing import Final
 
 from flowcraft.engine.keys import NodeKey
@@ -262,7 +263,7 @@ class _Spread:
         self._dead.append(key)
 
     def _at_join(self, key: str) -> _Arrivals:
-        name = f"node:{key}"
+        name = intern(f"node:{key}")  # all that arrive there name it
         arrivals = self._joins.get(name)
         if arrivals is None:
             arrivals = self._joins[name] = _Arrivals(key=key)

@@ -40,6 +40,7 @@ class Ledger:
         owners: Who has children.
         ended: Every node key is resolved.
         input: The run's input.
+        everything: All of it, as what a node may see; outside of loops.
         now: Gives the time as records have it.
     """
 
@@ -68,7 +69,7 @@ class Ledger:
         self._telemetry = telemetry
         self._inputs = inputs
         self._queue = queue
-        self._everything = Facts(self.records, self.context, run_input, deleted=self.deleted)
+        self.everything = Facts(self.records, self.context, run_input, deleted=self.deleted)
         self._arrived: dict[str, dict[str, bool]] = {}
 
     def take_over(self, records: Mapping[str, NodeRecord], context: Mapping[str, Any]) -> None:
@@ -97,7 +98,7 @@ class Ledger:
                     return given[name]
         owned = self.owners.owned(key)
         if owned is not None:
-            named = self.owners.facts(owned, key, self._everything)
+            named = self.owners.facts(owned, key, self.everything)
             if self._plan.loops:  # a name means another record in each round
                 wanted = owned.needs(self._plan, key, self._evaluator).records
                 named = replace(named, records=self.marks.seen(key, wanted, edges=False).records)
@@ -110,7 +111,7 @@ class Ledger:
             return self.context[name]
         node_id = key_of(name)
         record = self.records.get(node_id) if node_id in self._plan.nodes else None
-        return meant(self._plan, name, self._everything, record)
+        return meant(self._plan, name, self.everything, record)
 
     async def read_in_round(self, key: str, name: str) -> Any:
         """What the code of a node key reads under a name: a node's output is that which this key sees."""
@@ -118,7 +119,7 @@ class Ledger:
             return self.context[name]
         node_id = key_of(name)
         seen = self.marks.seen(key, (node_id,), edges=False).records if node_id in self._plan.nodes else {}
-        return meant(self._plan, name, self._everything, seen.get(node_id))
+        return meant(self._plan, name, self.everything, seen.get(node_id))
 
     def facts_of(self, key: str, step: Step) -> Facts:
         """What a node key may see: where it names facts, those alone, as a worker would load them."""
@@ -126,7 +127,7 @@ class Ledger:
         if self._plan.loops:
             return self._facts_in_loops(key, wanted)
         if wanted is None:
-            return self._everything
+            return self.everything
         records = self.records
         return Facts(
             {name: records[name] for name in wanted.records if name in records},

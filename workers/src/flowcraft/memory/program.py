@@ -42,33 +42,6 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Straight:
-    """Code that is one async function of the context, for as long as it takes.
-
-    Attributes:
-        function: The function.
-        params: Static parameters.
-        output_type: What its output is turned to JSON by; None: it is JSON.
-        taken: The edges taken where there is no action.
-    """
-
-    function: Callable[[NodeContext], Awaitable[Any]]
-    params: Mapping[str, Any]
-    output_type: TypeAdapter[Any] | None
-    taken: tuple[int, ...]
-
-    @classmethod
-    def of(cls, code: Code, taken: tuple[int, ...]) -> Straight | None:
-        """The code as such, if it is."""
-        own, signature = code.implementation, code.implementation.signature
-        asks = not signature.plain or signature.input_type is not None
-        if own.kind != "async" or asks or code.policy.timeout_s is not None:
-            return None
-        function = cast("Callable[[NodeContext], Awaitable[Any]]", own.code)
-        return cls(function, code.params, signature.output_type, taken)
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """A node as runs act on it.
 
@@ -80,7 +53,6 @@ class Step:
         sources: Ids of the nodes before it.
         nests: It runs another blueprint.
         plain: The edges taken when there is no action, where no expression has a say in it; else None.
-        straight: Its code as one async function, where nothing but its taken edges says what that gets.
     """
 
     planned: PlannedNode
@@ -90,7 +62,47 @@ class Step:
     sources: tuple[str, ...]
     plain: tuple[int, ...] | None
     nests: bool = False
-    straight: Straight | None = None
+
+
+@dataclass(slots=True)
+class Straight:
+    """A node outside of loops whose code is one async function, and which reads nothing but its taken edges.
+
+    All that its turn needs is in one place: a graph of ten thousand nodes is larger than a processor's cache.
+
+    Attributes:
+        function: Its code, called with the context.
+        output_type: What its output is turned to JSON by; None: it is JSON.
+        params: Static parameters.
+        sources: Ids of the nodes before it.
+        edge: Position of the one edge that enters it; None where there are more, or none.
+        taken: The edges taken where there is no action.
+        wave: What follows then, once somebody has asked.
+        step: The node as any other.
+    """
+
+    function: Callable[[NodeContext], Awaitable[Any]]
+    output_type: TypeAdapter[Any] | None
+    params: Mapping[str, Any]
+    sources: tuple[str, ...]
+    edge: int | None
+    taken: tuple[int, ...]
+    step: Step
+    wave: Wave | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, step: Step) -> Straight | None:
+        """The node as such, if it is one."""
+        code, incoming = step.code, step.planned.incoming
+        if plan.loops or code is None or step.plain is None or step.needs is not None:
+            return None
+        own, signature = code.implementation, code.implementation.signature
+        asks = not signature.plain or signature.input_type is not None
+        if own.kind != "async" or asks or code.policy.timeout_s is not None:
+            return None
+        function = cast("Callable[[NodeContext], Awaitable[Any]]", own.code)
+        edge = incoming[0] if len(incoming) == 1 else None
+        return cls(function, signature.output_type, code.params, step.sources, edge, step.plain, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class Program:
     Attributes:
         plan: The compiled blueprint.
         steps: By node id.
+        straight: Those of them that take straight turns, by node id.
         terminal: Ids of the nodes whose outputs make the run's output.
         blocks: Some of its code is synchronous and runs in threads.
         registry: Where code is looked up.
@@ -108,12 +121,12 @@ class Program:
 
     plan: Plan
     steps: Mapping[str, Step]
+    straight: Mapping[str, Straight]
     terminal: tuple[str, ...]
     blocks: bool
     registry: Registry
     evaluator: Evaluator
     _waves: dict[tuple[str, tuple[int, ...]], Wave] = field(default_factory=dict)
-    _plain_waves: dict[str, Wave] = field(default_factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, registry: Registry, evaluator: Evaluator) -> Program:
@@ -129,7 +142,8 @@ class Program:
         used = [code.implementation for code in codes]
         used += [registry[name] for node in blueprint.nodes for name in code_of(node)[1:] if name in registry]
         blocks = any(implementation.kind != "async" for implementation in used)
-        return cls(plan, steps, plan.terminal_nodes, blocks, registry, evaluator)
+        straight = {name: found for name, step in steps.items() if (found := Straight.of(plan, step))}
+        return cls(plan, steps, straight, plan.terminal_nodes, blocks, registry, evaluator)
 
     def child(self, node: PlannedNode) -> Step:
         """The step of a node that is not in the blueprint, because another one made it."""
@@ -159,12 +173,11 @@ class Program:
             wave = self._waves[key, taken] = follow(self.plan, key, taken)
         return wave
 
-    def onward(self, node_id: str, plain: tuple[int, ...]) -> Wave:
-        """The same for a node outside of loops that takes what it takes where nothing has a say in it."""
-        wave = self._plain_waves.get(node_id)
-        if wave is None:
-            wave = self._plain_waves[node_id] = follow(self.plan, node_id, plain)
-        return wave
+    def onward(self, straight: Straight) -> Wave:
+        """What follows from a node that takes a straight turn."""
+        if straight.wave is None:
+            straight.wave = follow(self.plan, straight.step.planned.id, straight.taken)
+        return straight.wave
 
 
 def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluator) -> Step:
@@ -196,7 +209,6 @@ def _step(plan: Plan, node: PlannedNode, registry: Registry, evaluator: Evaluato
         sources=tuple(dict.fromkeys(plan.edges[position].source for position in node.incoming)),
         plain=plain,
         nests=definition.uses == "subflow",
-        straight=None if plain is None or reads or plan.loops or code is None else Straight.of(code, plain),
     )
 
 

@@ -51,7 +51,8 @@ class MemoryRun:
         self.ledger = Ledger(
             program, input, surround.stamps, telemetry, inputs=surround.inputs, queue=self.lanes.ready.append
         )
-        self._surrounded = telemetry is not None or bool(extensions.middleware or surround.inputs)
+        surrounded = telemetry is not None or extensions.middleware or surround.inputs
+        self._straight = {} if surrounded else program.straight
         self._turns: Turns | None = None
         self._nesting: Nesting | None = None
 
@@ -113,7 +114,8 @@ class MemoryRun:
         ready = self.lanes.ready
         self.nesting.decisions = nested or {}
         self.turns.decisions = decisions
-        self._surrounded = self._surrounded or bool(decisions)
+        if decisions:
+            self._straight = {}
         self.ledger.take_over(records, context)
         ready.extend(key for key in self.program.plan.start_keys() if key not in self.ledger.records)
         ready.extend(key for key in decisions if key not in ready)
@@ -122,10 +124,10 @@ class MemoryRun:
         await self.lanes.carry_on(self._act, list(self._alarms()))
 
     def _act(self, key: str) -> Turn:
-        step = self.program.steps.get(key)
-        if step is None or step.straight is None or self._surrounded or key in self.ledger.records:
+        straight = self._straight.get(key)
+        if straight is None or key in self.ledger.records:
             return self._act_by_kind(key)
-        return straight_turn(self, key, step, step.straight)
+        return straight_turn(self, key, straight)
 
     def _act_by_kind(self, key: str) -> Turn:
         act = self.turns.begun(key)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowcraft.calls import result_of
 from flowcraft.cancellation import uncancel
-from flowcraft.engine.inputs import node_input
+from flowcraft.engine.inputs import input_behind, node_input
 from flowcraft.executor import execute_again
 from flowcraft.memory.ledger import Ledger
-from flowcraft.memory.program import Step, Straight
+from flowcraft.memory.program import Straight
 from flowcraft.memory.turns import Act
 from flowcraft.node import NodeContext, NodeResult, RunContext
 from flowcraft.records import NodeRecord
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _NONE: Final[dict[int, Any]] = {}
 
 
-async def straight_turn(run: MemoryRun, key: str, step: Step, straight: Straight) -> None:
+async def straight_turn(run: MemoryRun, key: str, straight: Straight) -> None:
     """Act on a node key that has no record yet."""
     ledger, surround, stopped = run.ledger, run.surround, run.lanes.stopped
     started = ledger.now()
-    value = node_input(run.program.plan, key, ledger.facts_of(key, step))
+    value = _input(run, key, straight)
     context = NodeContext(
         input=value,
         params=straight.params,
@@ -46,21 +46,28 @@ async def straight_turn(run: MemoryRun, key: str, step: Step, straight: Straight
         given = await straight.function(context)
         result = result_of(given, straight.output_type, context)
     except BaseException as error:
-        await _failed(run, Act(key, step, None, started), context, value, error)
+        await _failed(run, Act(key, straight.step, None, started), context, value, error)
         return
     if stopped.is_set():
         uncancel()  # told when it was done
-    if result.dynamic_nodes or (result.action is not None and step.planned.outgoing):
-        run.turns.complete(Act(key, step, None, started), result, context.context.writes, 1)
+    if result.dynamic_nodes or (result.action is not None and straight.step.planned.outgoing):
+        run.turns.complete(Act(key, straight.step, None, started), result, context.context.writes, 1)
         return
-    ledger.keep(_record(ledger, step, straight, result, started), context.context.writes)
+    ledger.keep(_record(ledger, key, straight, result, started), context.context.writes)
     if not stopped.is_set():
-        ledger.route(run.program.onward(key, straight.taken))
+        ledger.route(straight.wave or run.program.onward(straight))
 
 
-def _record(ledger: Ledger, step: Step, straight: Straight, result: NodeResult, started: str) -> NodeRecord:
-    key, records, latest = step.planned.id, ledger.records, 0
-    for source in step.sources:
+def _input(run: MemoryRun, key: str, straight: Straight) -> Any:
+    everything = run.ledger.everything
+    if straight.edge is not None:
+        return input_behind(straight.edge, straight.sources[0], everything)
+    return node_input(run.program.plan, key, everything)
+
+
+def _record(ledger: Ledger, key: str, straight: Straight, result: NodeResult, started: str) -> NodeRecord:
+    records, latest = ledger.records, 0
+    for source in straight.sources:
         if source in records:
             latest = max(latest, records[source].seq)
     return NodeRecord(
