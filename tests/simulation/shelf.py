@@ -7,12 +7,17 @@ from typing import Final
 
 from tests.simulation.batch_stories import draw_children
 from tests.simulation.loop_stories import draw_loops
+from tests.simulation.rare_stories import draw_busy, draw_editions, draw_late_owner, draw_long_pause
 from tests.simulation.story import Story, draw
 
 FAMILIES: Final[Mapping[str, Callable[[int], Story]]] = {
     "graph": draw,
     "children": draw_children,
     "loops": draw_loops,
+    "busy": draw_busy,
+    "editions": draw_editions,
+    "long pause": draw_long_pause,
+    "late owner": draw_late_owner,
 }
 SHARES: Final = ("graph", "children", "graph", "loops", "graph")
 """Blocks of schedules take turns."""

@@ -70,6 +70,8 @@ class Story:
         late_s: How long there is no worker at first.
         families: By the key of each owner of children: theirs.
         subflows: Blueprints of the runs that its nodes start.
+        busy: Nodes that work for so long that the others must be done before.
+        newer: What every second worker has instead of the blueprint.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Story:
     late_s: float = 0.0
     families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     subflows: tuple[Blueprint, ...] = ()
+    busy: tuple[str, ...] = ()
+    newer: Blueprint | None = None
 
     @property
     def widest(self) -> int:

@@ -27,6 +27,8 @@ HARMLESS: Final = frozenset({"message twice", "visibility runs out", "hints lost
 """Faults after which no node runs twice."""
 AFTERWARDS_S: Final = 60.0
 """So long after the end of a run no node may begin: workers remember a status for a few seconds only."""
+REPAIRED_S: Final = 1200.0
+"""What is lost of a run that is busy elsewhere is sent again by then: some full passes of reconciliation."""
 BACKLOG: Final = 40
 """Messages that reconciliation may send in the hours without any worker: fewer and fewer."""
 
@@ -74,7 +76,20 @@ def _waiting(world: World) -> set[str]:
 
 def violations(world: World) -> list[str]:
     """Everything that is not as it must be; empty if all is well."""
-    checks = [_defects, _end, _once, _order, _records, _inputs, _output, _families, _child_runs, _leftovers]
+    checks = [
+        _defects,
+        _end,
+        _once,
+        _pinned,
+        _busy,
+        _order,
+        _records,
+        _inputs,
+        _output,
+        _families,
+        _child_runs,
+        _leftovers,
+    ]
     if not world.plan.storm_s:
         checks += [_poison]
     if _harmless(world):
@@ -139,6 +154,25 @@ def _once(world: World) -> Iterator[str]:
             statuses = [one.value["status"] for one in written]
             if any(status != "awaiting" for status in statuses[:-1]):
                 yield f"record {name[2:]} was written after it was resolved: {statuses}"
+
+
+def _pinned(world: World) -> Iterator[str]:
+    """The blueprint of a run never changes."""
+    for run_id, partition in world.facts.headers.items():
+        hashes = [one.value.get("blueprintHash") for one in partition.items["header"]]
+        pinned = [found for found in hashes if found]
+        if len(set(pinned)) > 1 or hashes[len(hashes) - len(pinned) :] != pinned:
+            yield f"the blueprint of run {run_id} was pinned again"
+
+
+def _busy(world: World) -> Iterator[str]:
+    """While one branch is busy, the others are looked after."""
+    if not world.story.busy:
+        return
+    for key in world.story.told.keys() - set(world.story.busy):
+        written = world.facts.partition(RUN).items.get(f"n:{key}")
+        if written is None or written[-1].at > world.last_fault_s + REPAIRED_S:
+            yield f"node {key} was left alone while others were busy"
 
 
 def _records(world: World) -> Iterator[str]:
@@ -310,7 +344,8 @@ def _families(world: World) -> Iterator[str]:
             if found := [key for key in keys if key in written]:
                 yield f"children {found} have records and {owner} has none"
             continue
-        first, last = written[owner][0], written[owner][-1]
+        last = written[owner][-1]
+        first = next((one for one in written[owner] if "children" in one.value), last)
         lanes = first.value["children"]["lanes"] if "children" in first.value else 0
         for place, key in enumerate(keys):
             before = keys[place - lanes] if place >= lanes else None
@@ -394,7 +429,7 @@ def _calm(world: World) -> Iterator[str]:
     """Without faults no signal is sent twice."""
     if world.story.kills:
         return
-    if world.ended_s > PROMPT_S + world.story.late_s:
+    if world.ended_s > PROMPT_S + world.story.late_s and not world.story.busy:
         yield f"over after {world.ended_s:.0f} s only"
     sent = Counter(
         (message.run_id, message.node_key, message.alarm) for message in map(Message.parse, world.queue.sent)

@@ -72,6 +72,7 @@ class Process:
         self.world = world
         self.name = name
         self.mortal = mortal
+        self.newer = False
         self.dead = False
         self.frozen_until = 0.0
         self.clock = ProcessClock(self, world.rng.uniform(-1, 1) * world.plan.skew_s)
@@ -263,8 +264,9 @@ class World:
 
     def start(self) -> None:
         """Bring everything to life."""
-        for _ in range(self.rng.choice([1, 2, 2, 3])):
-            self._spawn(self._work(self.story.late_s))
+        for number in range(self.rng.choice([1, 2, 2, 3]) + (self.story.newer is not None)):
+            newer = self.story.newer is not None and number % 2 == 0
+            self._spawn(self._work(self.story.late_s, newer=newer))
         for _ in range(self.story.strangers):
             self._spawn(self._work(self.story.late_s, stranger=True))
         if self.reconciled:
@@ -289,7 +291,8 @@ class World:
         """Somebody starts another one in its place, a little later."""
         if self.workers.pop(process.name, None) is not None:
             stranger = process.name.startswith("stranger")
-            self._spawn(self._work(self.rng.uniform(1.0, 20.0), stranger=stranger))
+            after_s = self.rng.uniform(1.0, 20.0)
+            self._spawn(self._work(after_s, stranger=stranger, newer=process.newer))
         elif process.name.startswith("reconciler"):
             self._spawn(self._reconcile())
 
@@ -303,11 +306,12 @@ class World:
         done = [task for task in self._tasks if task.done() and not task.cancelled()]
         return [error for task in done if (error := task.exception()) is not None]
 
-    async def _work(self, after_s: float = 0.0, *, stranger: bool = False) -> None:
+    async def _work(self, after_s: float = 0.0, *, stranger: bool = False, newer: bool = False) -> None:
         if after_s:
             await asyncio.sleep(after_s)
         self._born += 1
         process = Process(self, f"{'stranger' if stranger else 'w'}{self._born}", mortal=True)
+        process.newer = newer
         worker = Worker(self._services(process))
         self.workers[process.name] = (process, worker)
         await worker.start()
@@ -343,7 +347,7 @@ class World:
             process, worker = self.rng.choice(living)
             del self.workers[process.name]
             self.history.add(process.name, "drains")
-            self._spawn(self._work(self.rng.choice([0.1, 3.0])))
+            self._spawn(self._work(self.rng.choice([0.1, 3.0]), newer=process.newer))
             self._spawn(worker.stop())
 
 
@@ -447,7 +451,8 @@ def _app(process: Process, story: Story | None) -> App:
         app.node("work")(_work_node)
         app.node("item")(_item_node)
         app.node("spare")(_spare_node)
-        for blueprint in (story.blueprint, *story.subflows):
+        own = story.newer if process.newer and story.newer else story.blueprint
+        for blueprint in (own, *story.subflows):
             app.add_blueprint(blueprint)
     return app
 

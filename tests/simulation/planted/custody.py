@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.planted.patches import Patches, Where, bug
-from tests.simulation.planted.wanted import CRASHES, kills, long_retry
+from tests.simulation.planted.wanted import CRASHES, kills, long_retry, sleeps
 
 from flowcraft.distributed.jobs.custody import Custody, Ledger
 from flowcraft.distributed.jobs.gathering import Gatherer
@@ -228,20 +228,21 @@ def _message_runs_ahead(patches: Patches) -> None:
 
 @bug(
     "done before delete",
-    instead="claims become `done` before the message is deleted",
+    instead="claims become `done` before the message is rewritten as an alarm, or deleted",
     rule="claims become `done` only after the message was rewritten or deleted",
     marked=True,
-    where=Where("single", CRASHES),
+    where=Where("single", CRASHES, "a node that sleeps", sleeps),
 )
 def _done_before_delete(patches: Patches) -> None:
     def around(original: Any) -> Any:
-        async def delete(self: Custody) -> None:
+        async def end(self: Custody, *args: Any, **named: Any) -> Any:
             await self._tell(Ledger(passed=self.ledger.claims), parked=True, moved=0)
-            await original(self)
+            return await original(self, *args, **named)
 
-        return delete
+        return end
 
     patches.wrap(Custody, "delete", around)
+    patches.wrap(Custody, "become_alarm", around)
 
 
 @bug(
@@ -266,7 +267,7 @@ def _done_too_early(patches: Patches) -> None:
 
 @bug(
     "who waits is done",
-    instead="the claim of a node that waits becomes `done`, though nobody has signalled what follows",
+    instead="the claim of an alarm becomes `done` when its node waits again",
     rule="`done` is set only by who signalled",
     marked=True,
 )

@@ -15,7 +15,9 @@ from tests.simulation.simulation import Result, simulate
 from tests.simulation.story import Story
 
 SINGLES = 12
-"""Single faults that are tried in one story."""
+"""Single faults, or pairs, that are tried in one story."""
+SOON = 8
+"""The second fault of a pair is at most so many calls after the first."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,25 @@ def hunt(bug: Bug, most: int, first: int = FIRST) -> Found:
     """Run simulations with the bug until one is wrong, at most so many."""
     for tried, result in enumerate(_simulations(bug, first), 1):
         if result.violations:
+            _require_fit(result.violations[0])
             return Found(tried, result.violations[0], result.seed, result.plan)
         if tried >= most:
             break
     return Found(None)
+
+
+def _require_fit(violation: str) -> None:
+    """What is found is to be the rule that is missing, and not that the product has changed its shape.
+
+    Raises:
+        ValueError: it is.
+    """
+    if "tests/simulation/planted/" in violation and (
+        "TypeError" in violation or "AttributeError" in violation
+    ):
+        raise ValueError(f"the bug does not fit the product any more: {violation}")
+    if "TypeError" in violation and "<locals>" in violation:
+        raise ValueError(f"the bug does not fit the product any more: {violation}")
 
 
 def hunt_named(work: tuple[str, int]) -> tuple[str, Found]:
@@ -89,9 +106,14 @@ def _told(bug: Bug, seed: int, story: Story) -> Iterator[Result]:
     else:
         result = _with(bug, seed, Plan(), story)
         yield result
-        for _ in range(SINGLES if where.mode == "single" else 0):
-            at = At(rng.randint(1, max(result.calls, 1)), rng.choice(where.faults))
-            yield _with(bug, seed, Plan((at,), lag_s=where.lag_s), story)
+        calls = min(result.calls, where.calls) if where.calls else max(result.calls, 1)
+        for _ in range(SINGLES if where.mode in ("single", "pair") else 0):
+            at = At(rng.randint(1, calls), rng.choice(where.faults))
+            plan = Plan((at,), lag_s=where.lag_s)
+            if where.mode == "pair":
+                soon = At(at.call + rng.randint(1, SOON), rng.choice(where.then))
+                plan = Plan((at, soon), lag_s=where.lag_s, repairs=True)
+            yield _with(bug, seed, plan, story)
 
 
 def _with(bug: Bug, seed: int, plan: Plan, story: Story) -> Result:

@@ -66,7 +66,7 @@ def _back_edges_resolve(patches: Patches) -> None:
             original(self, key, taken, is_taken=is_taken)
             node = self._plan.nodes[key.node]
             loop = self._plan.loops[node.scope[-1]] if node.turns else None
-            if loop is not None and not loop.turned_by(taken):
+            if loop is not None and is_taken and not loop.turned_by(taken):  # of a dead round there is no end
                 self._die(str(type(key)(loop.head, (*key.rounds[:-1], key.rounds[-1] + 1))))
 
         return visit_in_loop

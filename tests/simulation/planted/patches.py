@@ -37,22 +37,28 @@ class Where:
 
     Attributes:
         mode: ``mixed`` is a campaign's schedules; the others are its modes.
-        faults: Of single faults: which.
+        faults: Of single faults: which; of pairs: the first.
+        then: Of pairs: the second, soon after the first.
+        calls: Of single faults: among how many calls; 0 is all.
         told: What the stories have to have, in words.
         story: The same, as a test of a story.
         lag_s: How stale reads may be besides.
         family: Of which family the stories are.
     """
 
-    mode: Literal["mixed", "calm", "lag", "single", "storm"] = "mixed"
+    mode: Literal["mixed", "calm", "lag", "single", "pair", "storm"] = "mixed"
     faults: tuple[WorldFault | CallFault, ...] = ()
     told: str = ""
     story: Callable[[Story], bool] = lambda _story: True
     lag_s: float = 0.0
     family: str = "graph"
+    then: tuple[WorldFault | CallFault, ...] = ()
+    calls: int = 0
 
     def __str__(self) -> str:
-        faults = {"mixed": "", "single": " or ".join(self.faults) or "one fault"}.get(self.mode, self.mode)
+        some = " or ".join(self.faults)
+        modes = {"mixed": "", "single": some or "one fault", "pair": f"{some}, then {' or '.join(self.then)}"}
+        faults = modes.get(self.mode, self.mode)
         stale = "stale reads" if self.lag_s else ""
         return "; ".join(part for part in (faults, stale, self.told) if part) or "any"
 

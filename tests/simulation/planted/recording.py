@@ -300,15 +300,35 @@ def _alarms_prove_nothing(patches: Patches) -> None:
 
         return take
 
-    def around_new_turn(original: Any) -> Any:
-        def new_turn(self: Job, run: Run, message: Message) -> Turn:
-            turn: Turn = original(self, run, replace(message, session=""))
-            return turn
-
-        return new_turn
-
     patches.wrap(Turn, "take", around_take)
-    patches.wrap(Job, "_new_turn", around_new_turn)
+    patches.wrap(Job, "_new_turn", _without_token)
+
+
+def _without_token(original: Any) -> Any:
+    """Messages that do not say what their sender has seen: where they do, stale reads of it are none."""
+
+    def new_turn(self: Job, run: Run, message: Message) -> Turn:
+        turn: Turn = original(self, run, replace(message, session=""))
+        return turn
+
+    return new_turn
+
+
+@bug(
+    "alarms wake owners",
+    instead="an owner whose alarm comes again while it makes its children completes without them",
+    rule="an owner completes when its children are resolved, however often it is signalled",
+    where=Where("single", CRASHES, "a node that makes others after a long retry", family="late owner"),
+)
+def _alarms_wake_owners(patches: Patches) -> None:
+    def around(original: Any) -> Any:
+        async def take(self: Turn, key: str, *, look: bool, proven: bool, woken: bool) -> Turned | None:
+            turned: Turned | None = await original(self, key, look=look, proven=proven, woken=woken or proven)
+            return turned
+
+        return take
+
+    patches.wrap(Turn, "take", around)
 
 
 @bug(
@@ -329,12 +349,13 @@ def _retries_begin_anew(patches: Patches) -> None:
 
 @bug(
     "what is not seen is not there",
-    instead="a node whose predecessors' records are not visible runs all the same",
+    instead="a node whose predecessors' records are not visible runs all the same (no tokens besides)",
     rule="a fact that the signal proves to exist but is not visible is a stale read",
     where=Where("lag"),
 )
 def _unseen_is_absent(patches: Patches) -> None:
     patches.put(Gatherer, "_ready", lambda _self, _key, _facts: True)
+    patches.wrap(Job, "_new_turn", _without_token)
 
 
 @bug(

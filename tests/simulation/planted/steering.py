@@ -8,11 +8,11 @@ from typing import Any
 
 from tests.simulation.planted.patches import Patches, Where, bug
 from tests.simulation.planted.wanted import (
+    CRASHES,
     acting,
     dead_join,
     decided,
     late,
-    paused_and_over,
     sleeps,
     waits_past_deadline,
 )
@@ -177,7 +177,9 @@ def _workers_go_on(patches: Patches) -> None:
     "old status for the others",
     instead="of several messages one reads the status, and the others go by what is remembered, however old",
     rule="the status is re-read every few seconds",
-    where=Where("calm", told="a pause, and a failure or a cancellation", story=paused_and_over),
+    where=Where(
+        "calm", told="a long pause, a cancellation, and messages hidden beyond it", family="long pause"
+    ),
 )
 def _old_status(patches: Patches) -> None:
     async def read_again(self: Opener, known: Any, blueprint_id: str) -> Any:
@@ -206,7 +208,7 @@ async def _no_repair(*_: Any, **__: Any) -> Any:
     instead="reconciliation signals what is ready and does not write what is skipped",
     rule="reconciliation writes the missing skip records too, transitively",
     marked=True,
-    where=Where("storm", told="a join that is skipped", story=dead_join),
+    where=Where("pair", CRASHES, "a join that is skipped", dead_join, then=("message lost",)),
 )
 def _skips_are_not_repaired(patches: Patches) -> None:
     def around(original: Any) -> Any:
@@ -254,7 +256,7 @@ def _never_rests(patches: Patches) -> None:
     "busy runs are never looked at",
     instead="only runs that nobody has touched for long are reconciled",
     rule="every active run is due every few thresholds, however recently touched",
-    where=Where("storm"),
+    where=Where("single", ("message lost",), "a branch that is busy for long", family="busy", calls=80),
 )
 def _busy_runs_are_skipped(patches: Patches) -> None:
     patches.put(reconciliation, "FULL_PASS_EVERY", 10**6)
@@ -280,6 +282,7 @@ def _alarms_are_trusted(patches: Patches) -> None:
     "the run of whoever pins last",
     instead="a worker pins its blueprint over the one that is pinned",
     rule="pinning is If-Match; the loser adopts",
+    where=Where("calm", told="two workers, each with an edition of its own", family="editions"),
 )
 def _pinned_last(patches: Patches) -> None:
     def around(original: Any) -> Any:

@@ -33,12 +33,6 @@ def acting(verb: Verb) -> Callable[[Story], bool]:
     return lambda story: any(act.verb == verb for act in story.acts)
 
 
-def paused_and_over(story: Story) -> bool:
-    """A pause, and an end that does not wait for its resumption."""
-    ends = story.status == "failed" or acting("cancel")(story)
-    return ends and acting("suspend")(story)
-
-
 def waits_past_deadline(story: Story) -> bool:
     """A deadline, and a node for which nobody decides."""
     return story.deadline_s is not None and story.status == "awaiting"

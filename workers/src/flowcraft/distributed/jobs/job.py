@@ -234,9 +234,10 @@ class Job:
         if not record.resolved and turned.wave is None:
             await self._park(run, turn, turned)
             return None
+        if woken:
+            await self._unlist(run, record.key)
         if record.resolved:
             if woken:
-                await self._unlist(run, record.key)
                 self._narrator.woken(run, record)
             self._custody.ledger.resolved += 1
         elif not turned.adopted:

@@ -1,0 +1,37 @@
+"""What is rare in other stories: long busy branches, two editions of a blueprint, long pauses."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.simulation.faults import CALL_FAULTS, At, Plan, storm
+from tests.simulation.shelf import FAMILIES
+from tests.simulation.simulation import Result, simulate
+
+EARLY = 60
+"""Most of what happens in these stories happens within so many calls; then somebody only waits."""
+
+
+def _all_well(results: list[Result]) -> None:
+    for result in results:
+        if result.violations:
+            pytest.fail(str(result), pytrace=False)
+
+
+@pytest.mark.parametrize("family", ["busy", "editions", "long pause", "late owner"])
+def test_without_faults(family: str) -> None:
+    _all_well([simulate(seed, Plan(), FAMILIES[family](seed)) for seed in range(2)])
+
+
+@pytest.mark.parametrize("family", ["editions", "late owner"])
+def test_with_faults(family: str) -> None:
+    rng = random.Random(family)  # noqa: S311
+    for seed in range(8):
+        fault = At(rng.randint(1, EARLY), rng.choice(CALL_FAULTS))
+        plans = [Plan((fault,)), Plan(lag_s=0.25), storm(seed)]
+        _all_well([simulate(seed, plan, FAMILIES[family](seed)) for plan in plans])
+
+
+def test_what_is_lost_of_a_busy_run_is_sent_again() -> None:
+    _all_well([simulate(1, Plan((At(call, "message lost"),)), FAMILIES["busy"](1)) for call in (22, 36)])
