@@ -7,6 +7,9 @@ from typing import Any
 from tests.operations.place import Place, flow
 
 from flowcraft import NodeContext, NodeResult
+from flowcraft.distributed.runs.header import RunRequest
+from flowcraft.distributed.runs.recall import recall
+from flowcraft.serializer import JSON
 
 
 class Readers:
@@ -14,8 +17,10 @@ class Readers:
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.inputs: dict[str, Any] = {}
 
     async def step(self, ctx: NodeContext) -> NodeResult:
+        self.inputs[ctx.node_key] = ctx.input
         if ctx.node_key in self.broken:
             raise ValueError(f"{ctx.node_key} is broken")
         for name in ctx.params.get("deletes", ()):
@@ -24,7 +29,7 @@ class Readers:
             await ctx.context.set(name, value)
         names = ctx.params.get("reads")
         if names is None:
-            return NodeResult(ctx.input)
+            return NodeResult(ctx.input, dynamic_nodes=ctx.params.get("makes", ()))
         return NodeResult({name: await ctx.context.get(name, "nothing") for name in names})
 
 
@@ -61,6 +66,27 @@ async def test_outputs_and_deleted_fields_are_what_they_were_in_a_retry_too(plac
     }  # fmt: skip
 
 
+async def test_what_a_maker_wrote_and_its_made_nodes_gave_is_there_in_a_retry(place: Place) -> None:
+    made = [{"id": "m", "uses": "step", "params": {"reads": ["amount"]}}]
+    program = flow(
+        "a>b b>d",
+        a=node(sets={"before": 1}, makes=made),
+        b=node(),
+        d={"inputs": {"m": "m", "out": "_outputs.m", "before": "before"}},
+    )
+    code = Readers()
+    code.broken = {"d"}
+    await place.worker(code, program)
+    run_id = await place.client.start_workflow("flow", {"amount": 42})
+    assert (await place.ended(run_id))["status"] == "failed"
+    code.broken = set()
+    stored = await place.client.retry(run_id)
+
+    again = await place.ended(stored.document["runId"])
+
+    assert again["output"] == {"d": {"m": {"amount": 42}, "out": {"amount": 42}, "before": 1}}
+
+
 async def test_a_subflow_gets_no_field_that_was_deleted_and_gives_none(place: Place) -> None:
     inside = flow("s", name="inside", s=node(deletes=["kept"], reads=["gone", "kept", "first"]))
     params = {
@@ -85,3 +111,26 @@ async def test_a_subflow_gets_no_field_that_was_deleted_and_gives_none(place: Pl
     assert header["output"] == {
         "d": {"back": None, "same": given, "child": {"gone": None, "kept": "nothing", "first": given}}
     }
+
+
+async def test_an_input_that_people_wrote_means_what_it_says(place: Place) -> None:
+    given = {"$type": "mine", "deep": [{"$type": "decimal", "value": "x", "$$type": 1}], "amount": 42}
+    program = flow(
+        "a>b b>c",
+        a=node(reads=["deep", "amount"]),
+        b={"inputs": {"deep": "deep", "all": "a"}},
+        c={"uses": "subflow", "params": {"blueprintId": "inside", "inputs": {"deep": "deep"}}},
+    )
+    code = Readers()
+    await place.worker(code, program, flow("s", name="inside", s=node(reads=["deep"])))
+    await place.client.start(RunRequest("plain", "flow", input=given))
+
+    header = await place.ended("plain")
+
+    assert header["input"] == given
+    assert header["status"] == "completed", header
+    assert code.inputs["a"] == given
+    assert code.inputs["b"] == {"deep": given["deep"], "all": {"deep": given["deep"], "amount": 42}}
+    assert JSON.decode(header["output"]) == {"c": {"deep": given["deep"]}}
+    recalled = await recall(place.client, "plain")
+    assert JSON.decode(recalled.input) == given

@@ -35,8 +35,8 @@ def test_on_the_embedded_backend_as_the_original(upstream: Upstream, modes: Mode
 def both(request: pytest.FixtureRequest, upstream: Upstream, modes: Modes) -> Any:
     """Runs a blueprint here, in one of our modes, and there."""
 
-    def run(nodes: list[dict[str, Any]], *edges: tuple[str, str]) -> tuple[Outcome, Outcome]:
-        drawn = [{"source": source, "target": target} for source, target in edges]
+    def run(nodes: list[dict[str, Any]], *edges: Any) -> tuple[Outcome, Outcome]:
+        drawn = [pair if isinstance(pair, dict) else edge(*pair) for pair in edges]
         program = Program(
             {"id": "p", "nodes": nodes, "edges": drawn}, {}, tuple(node["id"] for node in nodes)
         )
@@ -45,6 +45,10 @@ def both(request: pytest.FixtureRequest, upstream: Upstream, modes: Modes) -> An
         return ours, theirs
 
     return run
+
+
+def edge(source: str, target: str, **more: str) -> dict[str, Any]:
+    return {"source": source, "target": target, **more}
 
 
 def act(node_id: str, value: Any = None, **more: Any) -> dict[str, Any]:
@@ -106,3 +110,23 @@ def test_made_nodes_first(both: Any) -> None:
     assert list(theirs.calls) == ["n0", "n1", "slow"]
     assert list(ours.calls) == ["n0", "slow", "n1"]
     assert ours.calls["n1"] == theirs.calls["n1"] == [{"ok": 1}]
+
+
+def test_what_a_made_node_gave_is_named_by_its_id(both: Any) -> None:
+    made = [act("m0", {"n": 1}), act("m1", {"ok": False}) | {"inputs": "n0"}]
+    gather = {"gatherNodeId": "n1"}
+    nodes = [
+        act("n0", gather, makes=made),
+        act("n1", output="reads", reads=["m0", "_outputs.m0", "m1"]),
+        act("n2", output="input") | {"inputs": {"all": "m0", "out": "_outputs.m1"}},
+        act("n3", output="input"),
+        act("n4"),
+    ]
+    edges = [edge("n0", "n1"), edge("n1", "n2"), edge("n1", "n3", transform="context.m0"),
+             edge("n1", "n4", condition="m1.ok")]  # fmt: skip
+    ours, theirs = both(nodes, *edges)
+    read = {"m0": {"n": 1}, "_outputs.m0": {"n": 1}, "m1": {"ok": False}}
+    assert ours.outputs["n1"] == theirs.outputs["n1"] == read
+    assert ours.calls["n2"] == theirs.calls["n2"] == [{"all": {"n": 1}, "out": {"ok": False}}]
+    assert ours.calls["n3"] == theirs.calls["n3"] == [{"n": 1}]
+    assert ours.calls.keys() == theirs.calls.keys()

@@ -66,3 +66,17 @@ def test_a_deleted_field_of_the_input_stays_deleted_wherever_it_is_read(both: Bo
     assert ours.calls["n5"] == [None]
     assert ours.calls["n7"] == ["again"]
     assert ours.keys == theirs.keys == {"third": 3, "other": "again"}
+
+
+def test_a_users_type_key_is_a_key_like_others(both: Both) -> None:
+    document = {"$type": "decimal", "value": "x", "deep": [{"$$type": 1}]}
+    nodes: dict[str, Any] = {
+        "n0": {"inputs": "document", "output": "input"},
+        "n1": {"output": "input"},
+        "n2": {"inputs": "amount", "output": "input"},
+        "n3": {"inputs": "$type", "output": "input"},
+    }
+    edges = [edge("n0", "n1"), edge("n0", "n2", condition="result.output.value"), edge("n2", "n3")]
+    ours, theirs = both(nodes, *edges, given={"document": document, "amount": 7})
+    assert ours.calls == theirs.calls
+    assert ours.calls["n1"] == [document]

@@ -246,3 +246,12 @@ async def test_an_input_with_a_tag_of_its_own_stays_what_it_is() -> None:
 
     result = await FlowRuntime(registry=app.registry).run(app.flow("f").node("a").to_blueprint(), given)
     assert result.output == {"a": True}
+
+
+def test_a_key_like_the_tag_leaves_the_fields_beside_it_readable() -> None:
+    given = {"$type": "mine", "$$type": 2, "amount": 42, "at": WHEN}
+    encoded = JSON.encode(given)
+    assert encoded["amount"] == 42
+    assert JSON.decode(encoded) == given
+    earlier = {"$type": "dict", "value": [["$type", "mine"], ["amount", 42]]}
+    assert JSON.decode(earlier) == {"$type": "mine", "amount": 42}

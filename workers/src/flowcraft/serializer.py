@@ -2,7 +2,8 @@
 
 Plain JSON stays as it is. Everything else is an object with a ``$type``: of a scalar, its text stands in
 ``value``; of a dataclass or pydantic model, its fields stand beside it, so that conditions and transforms
-read ``result.output.amount`` whatever the output is in Python.
+read ``result.output.amount`` whatever the output is in Python. A key ``$type`` of somebody's own has one more
+``$`` between.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import copy
 import dataclasses
 import marshal
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
@@ -27,6 +29,7 @@ from flowcraft.json_values import MAX_DEPTH, NotJsonError, plain_json
 
 TAG: Final = "$type"
 _MARK: Final = TAG.encode()
+_TAG_LIKE: Final = re.compile(r"\$+type")
 _OWN: Final = frozenset({"flowcraft", "flowcraft_api", "flowcraft_azure", "flowcraft_cli"})
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 
@@ -134,7 +137,9 @@ class JsonSerializer:
             if not isinstance(key, str):
                 raise NotJsonError(f"{_shown(place)} has the key {key!r}, not a string; use {str(key)!r}")
             plain[str.__str__(key)] = self._encode(item, f"{place}.{key}", depth + 1)
-        return {TAG: "dict", "value": list(map(list, plain.items()))} if TAG in plain else plain
+        if any(key.endswith(TAG) for key in plain):
+            return {f"${key}" if _TAG_LIKE.fullmatch(key) else key: item for key, item in plain.items()}
+        return plain
 
     def _encode_fields(self, value: Any, place: str, depth: int) -> dict[str, Any]:
         if isinstance(value, BaseModel):
@@ -164,7 +169,10 @@ class JsonSerializer:
             return value
         tag = value.get(TAG)
         if not isinstance(tag, str):
-            return {name: self._decode(item) for name, item in value.items()}
+            return {
+                name[1:] if name.startswith("$$") and _TAG_LIKE.fullmatch(name) else name: self._decode(item)
+                for name, item in value.items()
+            }
         try:
             return self._tagged(tag, value)
         except InputError:

@@ -138,6 +138,8 @@ class HeaderDocument(TypedDict, total=False):
     """Set in a child run: a subflow of another run. It is on its parent's queue, and kept as long."""
     subflows: bool
     """It may have child runs."""
+    plainInput: bool
+    """The input is JSON as somebody wrote it, and has keys that a serializer takes for its own."""
     continues: ContinuesDocument
     adoptedKeys: list[str]
     """The node keys whose records are taken over from the run that this one continues."""

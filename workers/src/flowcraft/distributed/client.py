@@ -101,6 +101,7 @@ class Client:
             blueprint_id=blueprint_id,
             version=version,
             input=self._encoded(input),
+            encoded=True,
             **options,
         )
         await self.start(request)
@@ -311,7 +312,7 @@ class Client:
     def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
         _acceptable(request.run_id)
         document = headers.new(replace(request, queue=request.queue or self.queue_name), self.clock.now())
-        return document, _place_input(document, request.input)
+        return document, _place_input(document, request.input, plain=not request.encoded)
 
     def _amendment(
         self, run_input: Any, patch: Mapping[str, Any] | None, deleted: Sequence[str]
@@ -360,6 +361,7 @@ class Client:
         document = await continued(self.facts, source, records, how, self.clock.now())
         large = None
         if amendment.input is not None:
+            document.pop("plainInput", None)
             large = _place_input(document, amendment.input)
         elif "input" not in source:
             large = (await self.facts.load(run_id, with_input=True)).input
@@ -406,8 +408,11 @@ def _acceptable(run_id: str) -> str:
     return run_id
 
 
-def _place_input(document: HeaderDocument, value: Any) -> Mapping[str, Any] | None:
-    """Put an input into a header, or give it back to be stored as an item of its own, being large."""
+def _place_input(document: HeaderDocument, value: Any, *, plain: bool = False) -> Any:
+    """Put an input into a header, or give it back to be stored as an item of its own, being large.
+
+    ``plain`` is one that no serializer made: what might mean something to one is marked as meaning nothing.
+    """
     document.pop("input", None)
     try:
         encoded = encode_json(value)
@@ -415,6 +420,8 @@ def _place_input(document: HeaderDocument, value: Any) -> Mapping[str, Any] | No
         raise PayloadTooLargeError(f"the input is not JSON: {error}") from None
     if b".0" in encoded:
         value = with_integers(value)
+    if plain and b"$" in encoded:
+        document["plainInput"] = True
     size = len(encoded)
     if size > MAX_INPUT_BYTES:
         raise PayloadTooLargeError(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
 from flowcraft.engine.derivation import Resolution, resolve
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import JoinStates, Wave
 from flowcraft.records import NodeRecord
@@ -162,6 +163,16 @@ def depth(key: str) -> int:
 def names_of(ids: Sequence[str]) -> tuple[str, ...]:
     """Ids as they stand in keys, where ``/`` separates children from their own children."""
     return tuple(node_id.replace("%", "%25").replace("/", "%2F") for node_id in ids)
+
+
+def own_name(key: str) -> str:
+    """The id of a made node, from its key: the context key that its output is written to.
+
+    Empty of any other key, and of one that may as well be an item's of a batch.
+    """
+    child = NodeKey.parse(key).child if key.endswith("]") else None
+    name = "" if child is None else child.rpartition("/")[2].replace("%2F", "/").replace("%25", "%")
+    return "" if name.isdigit() else name
 
 
 def is_children_join(join: str) -> bool:

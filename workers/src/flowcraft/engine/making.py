@@ -28,7 +28,7 @@ from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan, PlannedNode
 from flowcraft.errors import BlueprintError, InputError, OutputError
 from flowcraft.json_values import NotJsonError, plain_json
-from flowcraft.node import NodeResult
+from flowcraft.node import NodeResult, check_key
 from flowcraft.records import NodeRecord
 
 SCATTER: Final = "batch-scatter"
@@ -263,6 +263,15 @@ class Owned:
             plan, nodes=ChainMap({key: self.node(key)}, cast("dict[str, PlannedNode]", plan.nodes))
         )
 
+    def told(self, plan: Plan, key: str, output: Any) -> dict[str, Any]:
+        """The context key that a made node's output is: its id, by which nodes behind its maker name it.
+
+        None of an item's of a batch, of a name that a node of the blueprint has, and of one that no context
+        key can have.
+        """
+        name = "" if self.items is not None else self.node(key).id
+        return {name: output} if name and name not in plan.nodes and _is_key(name) else {}
+
     def needs(self, plan: Plan, key: str, evaluator: Evaluator) -> Needs:
         """What a child's turn reads, besides its owner's record."""
         if self.items is not None or self.node(key).definition.inputs is None:
@@ -276,6 +285,14 @@ class Owned:
         if self.node(key).definition.inputs is None:
             return None
         return node_input(self.plan(plan, key), key, facts)
+
+
+def _is_key(name: str) -> bool:
+    try:
+        check_key(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _planned(definition: NodeDefinition) -> PlannedNode:

@@ -266,6 +266,8 @@ class Turns:
             self._make(act, result, writes, attempts)
             return
         key, step, ledger = act.key, act.step, self._ledger
+        if key.endswith("]") and (owned := ledger.owners.owned(key)) is not None:
+            writes = {**writes, **owned.told(self._plan, key, result.output)}
         taken, values = step.plain, _NONE
         if taken is None or (result.action is not None and step.planned.outgoing):
             facts = ledger.facts_of(key, step)

@@ -142,7 +142,7 @@ class Gatherer:
                 )
                 self.session = loaded.session or self.session
                 if wants_input and loaded.input is not None:
-                    run.input, run.known_input = loaded.input, True
+                    run.learn_input(loaded.input, self._services.catalog.extensions.serializer)
                 own = loaded.records.get(key, own)
                 context.update((name, loaded.context[name]) for name in needs.context & loaded.context.keys())
                 deleted |= needs.context & loaded.deleted
@@ -200,7 +200,7 @@ class Gatherer:
         )
         self.session = loaded.session or self.session
         if wants_input and loaded.input is not None:
-            run.input, run.known_input = loaded.input, True
+            run.learn_input(loaded.input, self._services.catalog.extensions.serializer)
         own = loaded.records.get(key)
         found = {name: stored.record for name, stored in loaded.records.items() if name != key}
         for record in found.values():

@@ -14,6 +14,7 @@ from flowcraft.engine.marks import is_mark
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import ContextWrite, Stored
 from flowcraft.records import NodeRecord
+from flowcraft.serializer import Serializer
 from flowcraft_api.wire import HeaderDocument
 
 MAX_RECORDS: Final = 4096
@@ -56,6 +57,11 @@ class Run:
     def run_id(self) -> str:
         """The run's id."""
         return self.stored.document["runId"]
+
+    def learn_input(self, value: Any, serializer: Serializer) -> None:
+        """Know the run's input as nodes are given it; what people wrote means what it says."""
+        self.input = serializer.encode(value) if self.stored.document.get("plainInput") else value
+        self.known_input = True
 
     def keep(self, record: NodeRecord) -> None:
         """Remember a resolved record if it is small; those of children are read by who gathers them alone."""

@@ -106,7 +106,7 @@ class Opener:
             return known
         run = Run(stored, plan, now)
         if "input" in stored.document:
-            run.input, run.known_input = stored.document["input"], True
+            run.learn_input(stored.document["input"], self.services.catalog.extensions.serializer)
         return self.runs.put(run)
 
     async def _allowed(self, run: Run) -> Run | Refusal:

@@ -154,7 +154,7 @@ class ChildLoader:
         if not run.known_input:
             if loaded.input is None and run.stored.document.get("v"):
                 return None  # an item of its own, not visible yet
-            run.input, run.known_input = loaded.input or {}, True
+            run.learn_input(loaded.input or {}, self._services.catalog.extensions.serializer)
         own = loaded.records.get(key, own)
         records = {name: stored.record for name, stored in loaded.records.items() if name != key}
         session = loaded.session or session

@@ -62,7 +62,8 @@ class Recorder:
             PayloadTooLargeError: the record or its context is over the store's limits.
         """
         if context:
-            record = replace(record, wrote=tuple(write.key for write in context))
+            wrote = dict.fromkeys([*record.wrote, *(write.key for write in context)])
+            record = replace(record, wrote=tuple(wrote))
         wave = None
         router = self._router(record.key)
         skips: list[NodeRecord] = []

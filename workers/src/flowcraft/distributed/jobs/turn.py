@@ -189,6 +189,7 @@ class Turn:
     def _record(self, act: Act, status: RecordStatus, **facts: Any) -> NodeRecord:
         if act.own is not None:
             facts.setdefault("waits_for", act.own.record.waits_for)
+            facts.setdefault("wrote", act.own.record.wrote)  # before its children
         return NodeRecord(
             key=act.key,
             node=NodeKey.parse(act.key).node,
@@ -216,6 +217,8 @@ class Turn:
         writes = writes or {}
         if result.dynamic_nodes:
             return await self._make(act, result, writes, attempts)
+        if self._gatherer.owned is not None:
+            writes = {**writes, **self._gatherer.owned.told(self.run.plan, act.key, result.output)}
         facts = act.facts.written(writes) if writes else act.facts
         try:
             taken, values = self._choose(act, result, facts)

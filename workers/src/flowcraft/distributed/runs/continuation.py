@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from flowcraft.distributed.runs.amendments import names_of
 from flowcraft.distributed.runs.header import FORMAT, expired
 from flowcraft.distributed.runs.verbs import RERUNS, NodeState, RefusedError, Verb, permits
-from flowcraft.engine.children import Children, owner_of
+from flowcraft.engine.children import Children, own_name, owner_of
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.marks import exit_name, is_mark, over_name, round_name
 from flowcraft.engine.plan import Plan
@@ -24,7 +24,7 @@ from flowcraft_api.wire import ContinuesDocument, HeaderDocument, PatchDocument
 
 _KEPT: Final = (
     "queue", "pool", "namespace", "name", "blueprintId", "blueprintVersion", "blueprintHash", "blueprint",
-    "blueprintRef", "subflows", "input", "ttlAfterFinishedS",
+    "blueprintRef", "subflows", "input", "plainInput", "ttlAfterFinishedS",
 )  # fmt: skip
 """What a continuing run has in common with the one it continues."""
 
@@ -194,7 +194,10 @@ def closed_marks(plan: Plan, records: Iterable[str], adopted: Collection[str]) -
 
 
 def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> list[str]:
-    """The keys that wrote a context key whose value is, or may be, that of a key that is not kept."""
+    """The keys that wrote a context key whose value is, or may be, that of a key that is not kept.
+
+    The output of a made node is in its record, too, so that nothing of it is lost.
+    """
     newest: dict[str, int] = {}
     for record in records.values():
         if record.key not in kept:
@@ -204,7 +207,7 @@ def _overwritten(records: Mapping[str, NodeRecord], kept: Collection[str]) -> li
     return [
         record.key
         for record in records.values()
-        if any(record.seq <= newest.get(name, -1) for name in record.wrote)
+        if any(record.seq <= newest.get(name, -1) for name in record.wrote if name != own_name(record.key))
     ]
 
 

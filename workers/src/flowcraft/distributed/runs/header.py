@@ -35,7 +35,8 @@ class RunRequest:
         run_id: Idempotency key of the start.
         blueprint_id: Which blueprint; the starter or the first worker that knows it pins its snapshot.
         version: Which version of it; None takes the one of whoever pins.
-        input: The run's input.
+        input: The run's input, as JSON.
+        encoded: The app's serializer made it; else it is as people wrote it, and means what it says.
         queue: Name of the queue whose workers run it.
         pool: Pool and name of the resource, for people.
         name: Name of the resource, for people.
@@ -56,6 +57,7 @@ class RunRequest:
     deadline_s: float | None = None
     ttl_after_finished_s: float | None = None
     suspended: bool = False
+    encoded: bool = False
 
 
 def new(request: RunRequest, now: datetime) -> HeaderDocument:

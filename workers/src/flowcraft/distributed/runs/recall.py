@@ -16,6 +16,7 @@ from flowcraft.memory.result import RunResult, RunStatus
 from flowcraft.memory.revision import PATCH
 from flowcraft.node import MISSING
 from flowcraft.records import NodeRecord
+from flowcraft.serializer import JSON
 from flowcraft_api.wire import HeaderDocument
 
 READ_AT_ONCE: Final = 100
@@ -53,7 +54,7 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
     return RunResult(
         run_id,
         plan.blueprint,
-        header.get("input", given if given is not None else {}),
+        _input(header, given),
         status,
         output,
         tuple(header.get("errors") or ()),
@@ -61,6 +62,11 @@ async def recall(ports: Ports, run_id: str) -> RunResult:
         context,
         _patched(header) | _writes(records.values(), {**context, **dict.fromkeys(deleted, MISSING)}),
     )
+
+
+def _input(header: HeaderDocument, given: Mapping[str, Any] | None) -> Any:
+    value = header.get("input", given if given is not None else {})
+    return JSON.encode(value) if header.get("plainInput") else value
 
 
 def _patched(header: HeaderDocument) -> dict[str, dict[str, Any]]:

@@ -31,6 +31,7 @@ from flowcraft.distributed.runs.ending import publish_failed
 from flowcraft.distributed.runs.looping import mark_writes, write_marks
 from flowcraft.distributed.runs.pinning import INLINE_BYTES, Plans
 from flowcraft.distributed.staleness import STALE_DELAYS_S
+from flowcraft.engine.children import own_name
 from flowcraft.engine.plan import Plan
 from flowcraft.ports import Commit, ContextWrite, Discharge, FactStore, Loaded, Stored
 from flowcraft.ports.errors import (
@@ -167,7 +168,8 @@ async def _copy(ports: Ports, stored: Stored, plan: Plan, keys: Sequence[str], n
     plain: list[NodeRecord] = []
     for key in keys:
         record = loaded.records[key].record
-        own = [_write(name, loaded.context) for name in record.wrote if name in names]
+        values = {**loaded.context, own_name(key): record.output}
+        own = [_write(name, values) for name in record.wrote if name in names]
         own += mark_writes(plan, [record])
         if own:
             await _create(ports, run_id, Commit(create=[record], context=own, seq=record.seq))
