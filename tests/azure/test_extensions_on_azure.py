@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.unit.distributed.bench import bench
 
-from flowcraft import App, FlowRuntime, NodeContext
+from flowcraft import App, Extensions, FlowRuntime, NodeContext
 from flowcraft.history import SqliteEventStore
 from flowcraft.middleware import Middleware, Next
 from flowcraft.testing import EventLog
@@ -83,3 +84,57 @@ async def test_events_middleware_values_traces_and_history(backend: AzureBackend
     )
     await store.close()
     tracers.shutdown()
+
+
+class Words:
+    """A language of the app's own: ``whenever KEY is VALUE``, and ``the KEY`` of a node's output."""
+
+    def reads(self, _expression: str) -> frozenset[tuple[str, ...]]:
+        return frozenset()
+
+    def condition(self, expression: str, scope: Mapping[str, Any]) -> bool:
+        _, key, _, value = expression.split()
+        return str(scope["result"]["output"][key]) == value
+
+    def transform(self, expression: str, scope: Mapping[str, Any]) -> Any:
+        return scope["input"][expression.removeprefix("the ")]
+
+
+class Lines:
+    """A logger of the app's own."""
+
+    def __init__(self, lines: list[tuple[str, Mapping[str, Any]]], facts: Mapping[str, Any]) -> None:
+        self.lines = lines
+        self.facts = facts
+
+    def bind(self, **facts: Any) -> Lines:
+        return Lines(self.lines, {**self.facts, **facts})
+
+    def info(self, text: str, **facts: Any) -> None:
+        self.lines.append((text, {**self.facts, **facts}))
+
+    warning = error = exception = debug = info
+
+
+async def test_an_app_brings_its_evaluator_and_its_logger(backend: AzureBackend) -> None:
+    lines: list[tuple[str, Mapping[str, Any]]] = []
+    app = App("words", extensions=Extensions(evaluator=Words(), logger=Lines(lines, {"app": "mine"})))
+
+    @app.node("weigh")
+    async def weigh(ctx: NodeContext) -> dict[str, Any]:
+        ctx.logger.info("weighed", got=ctx.input)
+        return {"kg": 7}
+
+    flow = (
+        app.flow("parcel", version="1").node("weigh").node("heavy", uses="weigh").node("light", uses="weigh")
+    )
+    flow.edge("weigh", "heavy", condition="whenever kg is 7", transform="the kg")
+    flow.edge("weigh", "light", condition="whenever kg is 1")
+    async with bench(app, 2, backend) as here:
+        header = await here.run("parcel", {"order": "o-1"})
+    assert header["output"] == {"heavy": {"kg": 7}}
+    told = {"app": "mine", "run_id": header["runId"], "attempt": 1}
+    assert [line for line in lines if line[0] == "weighed"] == [
+        ("weighed", {**told, "node_key": "weigh", "got": {"order": "o-1"}}),
+        ("weighed", {**told, "node_key": "heavy", "got": 7}),
+    ]

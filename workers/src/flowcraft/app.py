@@ -115,7 +115,7 @@ class App:
         return register
 
     def use(self, middleware: Middleware) -> None:
-        """Wrap middleware around the execution of every node, inside of what was added before."""
+        """Wrap middleware around each execution of a node's code, inside of what was added before."""
         self.extensions.use(middleware)
 
     def on(self, *kinds: type[Event] | str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:

@@ -21,7 +21,7 @@ class Extensions:
     """Extension points, each with its default.
 
     Attributes:
-        middleware: Wrapped around the execution of every node, the first one outermost.
+        middleware: Wrapped around each execution of a node's code, the first one outermost.
         events: Who hears of events.
         serializer: Makes JSON of what nodes give and write, and values of what they get.
         evaluator: Conditions and transforms; None: property paths and CEL.

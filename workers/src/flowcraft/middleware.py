@@ -1,4 +1,7 @@
-"""Middleware: what an app wraps around the execution of its nodes, in every mode.
+"""Middleware: what an app wraps around the execution of its nodes' code, in every mode.
+
+What the engine does itself (``wait``, ``sleep``, ``subflow``, both ends of a batch, a loop's controller) is
+no execution: its result may come days later, on another worker. Events tell of it.
 
 The first middleware is the outermost. It is entered once an execution: all the attempts and the fallback are
 inside. (A retry delay that is too long to wait for ends the execution; the next one is entered anew.)
