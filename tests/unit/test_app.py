@@ -129,6 +129,30 @@ def test_a_flow_may_be_built_before_its_code_is_registered() -> None:
             lambda flow: flow.node("a", config={"timeout_s": "5s"}),
             "node a: timeout_s must be a number of seconds",
         ),
+        (
+            lambda flow: flow.node("a", retries=3),
+            "node a: there is no option 'retries'; write config={'retries': …}",
+        ),
+        (
+            lambda flow: flow.node("a", input="b"),
+            "node a: there is no option 'input'; did you mean 'inputs'?",
+        ),
+        (
+            lambda flow: flow.wait("a", when="b"),
+            "node a: there is no option 'when'; there are params, inputs, join",
+        ),
+        (
+            lambda flow: flow.webhook("a", parms={}),
+            "node a: there is no option 'parms'; did you mean 'params'?",
+        ),
+        (
+            lambda flow: flow.batch("a", "b", onError="skip"),
+            "batch a: there is no option 'onError'; did you mean 'on_error'?",
+        ),
+        (
+            lambda flow: flow.subflow("a", "b", timeout_s=3),
+            "subflow a: there is no option 'timeout_s'; write config=",
+        ),
         (lambda flow: flow.node("a", join="some"), "joinStrategy must be `all` or `any`"),
         (lambda flow: flow.sleep("s", "soon"), "node s: 'soon' is no duration"),
         (lambda flow: flow.sleep("s", 600), "a duration is text such as"),

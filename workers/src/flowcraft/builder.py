@@ -6,77 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from json import dumps
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from flowcraft.blueprint import Blueprint, EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition
+from flowcraft.builder_options import BatchOptions, NodeOptions, SubflowOptions, WaitOptions, require_known
 from flowcraft.durations import duration_s, duration_text
 from flowcraft.errors import BlueprintError
-from flowcraft.implementation import NodeSettings, config_of
+from flowcraft.implementation import config_of
 from flowcraft.json_values import NotJsonError, plain_json
 
 if TYPE_CHECKING:
     from flowcraft.implementation import Registry
     from flowcraft.ui_graph import GraphRepresentation
-
-
-class NodeOptions(TypedDict, total=False):
-    """What may be said of a node, besides its id.
-
-    Attributes:
-        uses: Name of the implementation; the node's id by default.
-        params: Static parameters, JSON.
-        inputs: A source, or sources by name; its taken edges by default.
-        config: Settings that win over the implementation's own; a ``NodeConfig`` stands as it is.
-        fallback: Id of the node, or name of the implementation, that runs as the last attempt.
-        join: ``all`` (default) or ``any`` of the incoming edges.
-    """
-
-    uses: str
-    params: Mapping[str, Any]
-    inputs: str | Mapping[str, str]
-    config: NodeConfig | NodeSettings
-    fallback: str
-    join: JoinStrategy
-
-
-class SubflowOptions(TypedDict, total=False):
-    """What may be said of a subflow, as of any node.
-
-    Attributes:
-        config: Settings of its attempts.
-        fallback: Id of the node, or name of the implementation, that runs as the last attempt.
-        join: ``all`` (default) or ``any`` of the incoming edges.
-    """
-
-    config: NodeConfig | NodeSettings
-    fallback: str
-    join: JoinStrategy
-
-
-class BatchOptions(TypedDict, total=False):
-    """What may be said of a batch.
-
-    Attributes:
-        inputs: Where the list comes from; the value of its taken edge by default.
-        input_key: The original's word for ``inputs``.
-        output_key: The context key that gets the list of results; the batch's id by default.
-        concurrency: How many items are worked on at a time; 1,000 by default.
-        chunk_size: The original's word for ``concurrency``.
-        on_error: What a failed item means: ``fail`` the run (default), ``skip`` it, or ``collect`` its error.
-        params: Static parameters of the worker.
-        config: Retries, delay and timeout of an item.
-        join: ``all`` (default) or ``any`` of the incoming edges.
-    """
-
-    inputs: str
-    input_key: str
-    output_key: str
-    concurrency: int
-    chunk_size: int
-    on_error: Literal["fail", "skip", "collect"]
-    params: Mapping[str, Any]
-    config: NodeSettings
-    join: JoinStrategy
 
 
 class FlowBuilder:
@@ -99,8 +40,9 @@ class FlowBuilder:
 
         Raises:
             AppError: a setting is unknown or out of range.
-            BlueprintError: the flow has a node of this id.
+            BlueprintError: the flow has a node of this id, or an option is unknown.
         """
+        require_known(options, NodeOptions, f"node {node_id}")
         given = options.get("config")
         config = given if isinstance(given, NodeConfig) else config_of(given or {}, f"node {node_id}")
         if fallback := options.get("fallback"):
@@ -112,18 +54,13 @@ class FlowBuilder:
             NodeDefinition(node_id, uses, options.get("params") or {}, options.get("inputs"), config)
         )
 
-    def wait(
-        self,
-        node_id: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        inputs: str | Mapping[str, str] | None = None,
-        join: JoinStrategy = "all",
-    ) -> Self:
+    def wait(self, node_id: str, **options: Unpack[WaitOptions]) -> Self:
         """Add a node that waits for a decision; the decision's output and action become its result."""
-        return self._add(
-            NodeDefinition(node_id, "wait", params or {}, inputs, NodeConfig(join_strategy=join))
-        )
+        return self._waiting(node_id, "wait", options)
+
+    def webhook(self, node_id: str, **options: Unpack[WaitOptions]) -> Self:
+        """Add a node that waits for a call from outside; what is called with becomes its output."""
+        return self._waiting(node_id, "webhook", options)
 
     def sleep(self, node_id: str, duration: str | timedelta, *, join: JoinStrategy = "all") -> Self:
         """Add a node that lets time pass: ``"30s"``, ``"10m"``, ``"1h30m"``, ``"2d"`` or a ``timedelta``.
@@ -142,19 +79,6 @@ class FlowBuilder:
         text = duration if isinstance(duration, str) else duration_text(duration)
         config = NodeConfig(join_strategy=join)
         return self._add(NodeDefinition(node_id, "sleep", {"duration": text}, config=config))
-
-    def webhook(
-        self,
-        node_id: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        inputs: str | Mapping[str, str] | None = None,
-        join: JoinStrategy = "all",
-    ) -> Self:
-        """Add a node that waits for a call from outside; what is called with becomes its output."""
-        return self._add(
-            NodeDefinition(node_id, "webhook", params or {}, inputs, NodeConfig(join_strategy=join))
-        )
 
     def subflow(
         self,
@@ -176,6 +100,7 @@ class FlowBuilder:
             outputs: Sources in the child, by context key here; by default the child's output is the node's.
             **options: As of ``node``: ``config``, ``fallback``, ``join``.
         """
+        require_known(options, SubflowOptions, f"subflow {node_id}")
         params = {
             "blueprintId": blueprint_id,
             "blueprintVersion": version,
@@ -197,8 +122,9 @@ class FlowBuilder:
             **options: Where the list comes from, where the results go, how many at a time, and what else.
 
         Raises:
-            BlueprintError: the worker is code that is not registered.
+            BlueprintError: the worker is code that is not registered, or an option is unknown.
         """
+        require_known(options, BatchOptions, f"batch {batch_id}")
         scatter, gather = f"{batch_id}_scatter", f"{batch_id}_gather"
         output_key = options.get("output_key", batch_id)
         params = {
@@ -290,6 +216,13 @@ class FlowBuilder:
         from flowcraft.ui_graph import to_graph_representation  # noqa: PLC0415  for tools alone
 
         return to_graph_representation(self.to_blueprint())
+
+    def _waiting(self, node_id: str, uses: str, options: WaitOptions) -> Self:
+        """A node whose result somebody outside gives: there is nothing to retry, and nothing to time out."""
+        require_known(options, WaitOptions, f"node {node_id}")
+        config = NodeConfig(join_strategy=options.get("join", "all"))
+        params, inputs = options.get("params") or {}, options.get("inputs")
+        return self._add(NodeDefinition(node_id, uses, params, inputs, config))
 
     def _wired(self, edge: EdgeDefinition) -> EdgeDefinition:
         """An edge as drawn, with its ends at the nodes that a batch is, and as a loop's exit if it is one."""
