@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.blueprint_schema import BlueprintForm, ConfigForm, EdgeForm, NodeForm, fields_of
+from flowcraft.blueprint_schema import BlueprintForm, EdgeForm, NodeForm, fields_of
 from flowcraft.linting.finding import Finding, Path, Words
+from flowcraft.parameter_forms import ConfigForm
 
 NODE_FIELDS: Final = fields_of(NodeForm)
 CONFIG_FIELDS: Final = fields_of(ConfigForm)
