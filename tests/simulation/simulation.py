@@ -18,6 +18,9 @@ from tests.simulation.world import World
 PATIENCE_S = 2 * 3600.0
 """A run must be over so long after its last fault."""
 
+MOST_CALLS = 100_000
+"""A worker that goes in circles is stopped; a run is over after a thousandth of it, or a tenth."""
+
 GRACE_S = 20.0
 """How long what was just ended may take to tell so: claims are given up after the message is deleted."""
 
@@ -103,6 +106,7 @@ async def _live(world: World) -> tuple[float, int]:
         if (
             world.now > max(world.last_fault_s, world.plan.storm_s, world.story.late_s) + PATIENCE_S
             or world.history.defects
+            or world.calls > MOST_CALLS
         ):
             break
     seconds, calls = world.now, world.calls_until_over or world.calls

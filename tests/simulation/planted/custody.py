@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.simulation.planted.patches import Patches, Where, bug
@@ -184,9 +185,10 @@ def _unknown_is_dropped(patches: Patches) -> None:
 def _message_stays_behind(patches: Patches) -> None:
     def around(original: Any) -> Any:
         def move_on(self: Custody, *args: Any, **named: Any) -> None:
-            message = self.message
+            sent_for = self.message.node_key if self.message else ""
             original(self, *args, **named)
-            self.message = message
+            if self.message is not None:
+                self.message = replace(self.message, node_key=sent_for)
 
         return move_on
 

@@ -154,7 +154,9 @@ class Recorder:
             return Turned(record, None, adopted=True)
         wave = self._follow(record)
         if wave.skipped:
+            run_id, session = self._run.run_id, self._gatherer.session
+            known = await self._services.facts.resolved(run_id, wave.skipped, session)
             router = self._router(record.key)
-            await router.skip(wave.skipped)
+            await router.skip([key for key in wave.skipped if key not in known])
             self._gatherer.session = router.session
         return Turned(record, wave, adopted=True)
