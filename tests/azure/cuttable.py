@@ -15,6 +15,10 @@ class Cuttable:
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
+    def turn(self, target_port: int) -> None:
+        """Relay new connections elsewhere."""
+        self._target_port = target_port
+
     async def heal(self) -> None:
         """Relay again, on the same port as before."""
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)

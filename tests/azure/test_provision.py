@@ -54,6 +54,34 @@ async def test_a_container_with_another_partition_key_is_told(unprovisioned: Azu
     assert parts["statuses"].outcome is Outcome.CREATED
 
 
+async def test_a_worker_refuses_a_container_in_which_it_would_not_find_what_it_writes(
+    unprovisioned: AzureSettings,
+) -> None:
+    async with cosmos_client(unprovisioned) as client:
+        database = await client.create_database(unprovisioned.cosmos_database)
+        await database.create_container("contexts", PartitionKey("/id"))
+    await provision(unprovisioned)
+    async with open_azure(unprovisioned) as backend:
+        with pytest.raises(
+            BackendRefusedError, match=r"container contexts .* partition key is /id, not /runId"
+        ):
+            await backend.facts.load("r", nodes=["a"])
+
+
+async def test_what_is_being_deleted_is_not_there(
+    unprovisioned: AzureSettings, service: ScriptedService
+) -> None:
+    service.answer("GET", f"/{unprovisioned.queue}", Reply(404))
+    service.answer("PUT", "/", Reply(409, headers={"x-ms-error-code": "QueueBeingDeleted"}))
+    key = "AccountName=shop;AccountKey=c2VjcmV0"
+    storage = f"{key};QueueEndpoint={service.url}shop"
+    settings = dataclasses.replace(unprovisioned, queue_connection_string=storage, blob_connection_string="")
+    parts = {(part.kind, part.name): part for part in await provision(settings)}
+    queue = parts["queue", unprovisioned.queue]
+    assert queue.outcome is Outcome.LACKS
+    assert "try again" in queue.detail
+
+
 def at(settings: AzureSettings, service: ScriptedService) -> AzureSettings:
     return dataclasses.replace(settings, cosmos_endpoint=service.url)
 

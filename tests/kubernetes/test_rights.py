@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tests.chart.rendering import NAMESPACE, helm, of_kind, render
 from tests.kubernetes.conftest import Scene
-from tests.kubernetes.programs import operator_program
+from tests.kubernetes.programs import operator_program, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -59,3 +59,21 @@ async def test_a_run_goes_its_way_with_the_rights_of_the_chart(scene: Scene, *, 
     assert scene.events("order")
     scene.kubectl("delete", "workflowrun,flowcraftworkerpool", "--all", "--timeout=60s")
     assert "forbidden" not in operator.text().lower(), operator.text()
+
+
+async def test_a_namespace_without_rights_harms_no_other(scene: Scene) -> None:
+    kubeconfig = with_rights(scene, {"watchNamespaces": [scene.namespace]})
+    given = {
+        **scene.environment,
+        "FLOWCRAFT_WATCH_NAMESPACES": f"{scene.namespace},gone-meanwhile",
+        "FLOWCRAFT_STATUS_POLL_S": "1",
+    }
+    operator = operator_program(kubeconfig, scene.folder, given).start()
+    scene.programs.append(operator)
+    scene.pool()
+    scene.run("order")
+    await scene.accepted("order")
+    await until("a second try", lambda: operator.text().count("gone-meanwhile/workflowruns") > 1)
+    assert (
+        "attempt #1 failed; will retry" in operator.text()
+    )  # of a known number the last one ends the operator

@@ -14,6 +14,7 @@ import kopf
 from flowcraft_operator.handlers.operator import Operator
 from flowcraft_operator.handlers.registration import registry_of
 from flowcraft_operator.kube.client import KubeClient, login, read_deep_objects
+from flowcraft_operator.kube.errors import UnavailableError
 from flowcraft_operator.kube.resources import WORKER_POOLS, WORKFLOW_RUNS
 from flowcraft_operator.settings import OperatorSettings, SettingsError
 
@@ -53,11 +54,19 @@ async def _definitions_served() -> None:
     """
     kube = KubeClient(login)
     try:
-        while missing := await kube.unserved(WORKER_POOLS, WORKFLOW_RUNS):
-            _log.warning("waiting for the custom resource definitions of %s", " and ".join(missing))
+        while lacking := await _lacking(kube):
+            _log.warning("waiting for %s", lacking)
             await asyncio.sleep(DEFINITIONS_EVERY_S)
     finally:
         await kube.close()
+
+
+async def _lacking(kube: KubeClient) -> str:
+    try:
+        missing = await kube.unserved(WORKER_POOLS, WORKFLOW_RUNS)
+    except UnavailableError as error:
+        return f"the API server: {error}"
+    return f"the custom resource definitions of {' and '.join(missing)}" if missing else ""
 
 
 def _set_up_logs(settings: OperatorSettings) -> None:

@@ -147,6 +147,19 @@ def test_redis_is_read_as_a_url_and_as_the_portal_writes_it(text: str, url: str)
     assert AzureSettings.from_environment(SEED | {"REDIS_CONNECTION_STRING": text}).redis_url == url
 
 
+@pytest.mark.parametrize(
+    ("given", "url", "cluster"),
+    [
+        ("rediss://shop:10000/0?cluster=true", "rediss://shop:10000/0", True),
+        ("rediss://:p%2Fw@shop:10000/0?cluster=false&health_check_interval=9",
+         "rediss://:p%2Fw@shop:10000/0?health_check_interval=9", False),
+    ],
+)  # fmt: skip
+def test_the_address_may_say_that_it_is_of_a_cluster(given: str, url: str, cluster: bool) -> None:
+    settings = AzureSettings.from_environment(SEED | {"REDIS_CONNECTION_STRING": given})
+    assert (settings.redis_url, settings.redis_cluster) == (url, cluster)
+
+
 def test_a_process_without_any_service_is_meant_to_run_embedded() -> None:
     assert not is_configured({"REDIS_CONNECTION_STRING": "redis://localhost"})
     assert is_configured({"COSMOS_DB_CONNECTION_STRING": COSMOS})

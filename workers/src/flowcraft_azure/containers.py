@@ -23,6 +23,8 @@ from flowcraft_azure.faults import Faults
 from flowcraft_azure.sessions import SessionTracker, sendable
 
 SERVICE: Final = "Cosmos DB"
+PARTITION_PATH: Final = "/runId"
+"""The partition key of both containers."""
 NO_PARTITION: Final = NonePartitionKeyValue
 """The partition of items that were created without the partition key."""
 PAGE_ITEMS: Final = 1000
@@ -234,11 +236,21 @@ class Container:
         if not self._known:
             await self._account.enter()
             with self._faults:
-                await (
-                    self._client.read()
-                )  # the SDK needs and keeps the properties; a missing container shows here
+                # The SDK needs and keeps the properties; a missing container shows here.
+                properties = await self._client.read()
+            self._require_partition(properties)
             self._known = True
         return self._client
+
+    def _require_partition(self, properties: Mapping[str, Any]) -> None:
+        """Refuse a container whose items lie in other partitions: what is written would not be found."""
+        paths = properties.get("partitionKey", {}).get("paths", [])
+        if paths != [PARTITION_PATH]:
+            raise BackendRefusedError(
+                f"{SERVICE}, container {self.name} of database {self._database}: its partition key is "
+                f"{', '.join(paths) or 'missing'}, not {PARTITION_PATH}; name another container, or delete "
+                "this one and `flowcraft provision` creates it anew"
+            )
 
     def _written(self, answer: Any) -> Written:
         headers = answer.get_response_headers()

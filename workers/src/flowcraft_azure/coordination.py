@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError
 
 from flowcraft.ports import Arrival, Claim, ClaimRequest, Coordination, Discharge, JoinArrival
 from flowcraft.ports.errors import BackendUnavailableError
@@ -147,6 +147,12 @@ class RedisCoordinationStore(Coordination):
         with _Away():
             try:
                 return await self._redis.evalsha(script.sha, len(keys), *keys, *arguments)
+            except ReadOnlyError:
+                # It was demoted. The address may lead to another one by now, an open connection never will.
+                pool = getattr(self._redis, "connection_pool", None)
+                if pool is not None:  # a client of a cluster looks around by itself
+                    await pool.disconnect(inuse_connections=False)
+                raise
             except NoScriptError:  # a server that is new or was restarted: send the source once
                 return await self._redis.eval(script.text, len(keys), *keys, *arguments)
 
@@ -160,6 +166,10 @@ class _Away:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MovedError):
+            raise BackendUnavailableError(
+                "Redis: it is a cluster: add ?cluster=true to its address"
+            ) from error
         if isinstance(error, RedisError | OSError | asyncio.TimeoutError):
             raise BackendUnavailableError(f"Redis: {error or type(error).__name__}") from error
 

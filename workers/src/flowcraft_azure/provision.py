@@ -19,12 +19,11 @@ from azure.storage.blob.aio import ContainerClient
 from azure.storage.queue.aio import QueueClient
 
 from flowcraft_azure.connections import blob_client, cosmos_client, credential, queue_clients
-from flowcraft_azure.containers import SERVICE
+from flowcraft_azure.containers import PARTITION_PATH, SERVICE
 from flowcraft_azure.faults import Faults
 from flowcraft_azure.settings import AzureSettings
 from flowcraft_azure.values import SERVICE as SERVICE_OF_VALUES
 
-PARTITION_PATH: Final = "/runId"
 INDEXED: Final[Mapping[str, Sequence[str]]] = {
     "status": (
         "/queue/?",
@@ -146,12 +145,21 @@ async def _part(  # noqa: PLR0917 - one flat story for four kinds
         try:
             await create()
         except HttpResponseError as error:
+            if _code(error).endswith("BeingDeleted"):
+                detail = "it was deleted just now, which takes the service a while: try again in a minute"
+                return Part(kind, name, Outcome.LACKS, detail, command)
             if error.status_code == 409:  # somebody else created it just now
                 return Part(kind, name, Outcome.EXISTS)
             if error.status_code in {401, 403}:
                 return Part(kind, name, Outcome.LACKS, "this identity may not create it", command)
             raise
     return Part(kind, name, Outcome.CREATED)
+
+
+def _code(error: HttpResponseError) -> str:
+    """The storage service's own word for an error."""
+    code = getattr(error, "error_code", None) or ""
+    return str(getattr(code, "value", code))
 
 
 async def _cosmos(client: CosmosClient, settings: AzureSettings) -> list[Part]:

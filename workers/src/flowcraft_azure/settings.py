@@ -13,7 +13,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import urlsplit
+
+from flowcraft_azure.redis_address import redis_address, split_address
 
 DEFAULT_DATABASE: Final = "flowcraft-db"
 DEFAULT_CONTEXT_CONTAINER: Final = "contexts"
@@ -117,17 +119,18 @@ class AzureSettings:
         account_url = "" if connection else _url(account_url, QUEUE_ACCOUNT_URL)
         blob_connection, blob_account_url = _blob(environment, connection, account_url)
         endpoint, key = _cosmos(environment)
-        redis, redis_name = _first(environment, REDIS)
-        if not redis:
+        given, redis_name = _first(environment, REDIS)
+        if not given:
             raise AzureSettingsError(f"no Redis: set {REDIS[0]}, for example rediss://:password@host:6380/0")
+        redis_url, redis_cluster = _redis(given, redis_name)
         return cls(
             queue=_queue_name(queue or get(QUEUE, "")),
             queue_connection_string=connection,
             queue_account_url=account_url,
             cosmos_endpoint=endpoint,
             cosmos_key=key,
-            redis_url=_redis_url(redis, redis_name),
-            redis_cluster=_is_true(get(REDIS_CLUSTER, "")),
+            redis_url=redis_url,
+            redis_cluster=redis_cluster or _is_true(get(REDIS_CLUSTER, "")),
             cosmos_database=_cosmos_name(get(COSMOS_DATABASE) or DEFAULT_DATABASE, COSMOS_DATABASE),
             cosmos_context_container=_cosmos_name(
                 get(COSMOS_CONTEXT_CONTAINER) or DEFAULT_CONTEXT_CONTAINER, COSMOS_CONTEXT_CONTAINER
@@ -270,7 +273,7 @@ def _storage(connection_string: str, name: str) -> str:
 
 
 def _url(text: str, name: str) -> str:
-    parts = _split(text)
+    parts = split_address(text)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise AzureSettingsError(
             f"{name} is no address: it should be such as https://host or https://host:port"
@@ -278,38 +281,8 @@ def _url(text: str, name: str) -> str:
     return text
 
 
-def _split(text: str) -> SplitResult | None:
-    """The parts of an address; None if it is none. What is wrong is never quoted: it may be a password."""
+def _redis(text: str, name: str) -> tuple[str, bool]:
     try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def _redis_url(text: str, name: str) -> str:
-    """The address as a URL; the Azure portal's ``host:port,password=…,ssl=True`` is turned into one."""
-    wrong = AzureSettingsError(
-        f"{name} is no address of Redis: it should be rediss://:password@host:port/0, "
-        "with / ? # @ [ ] and % of the password percent-encoded"
-    )
-    if "://" in text:
-        parts = _split(text)
-        if (
-            parts is None
-            or parts.scheme not in {"redis", "rediss"}
-            or not parts.hostname
-            or "@" in parts.path
-        ):
-            raise wrong
-        return text
-    place, *options = text.split(",")
-    host, _, port = place.rpartition(":")
-    values = dict(option.strip().split("=", 1) for option in options if "=" in option)
-    if not host or not port.isdigit() or _split(f"redis://{place}") is None:
-        raise wrong
-    named = {key.lower(): value for key, value in values.items()}
-    secret = f":{quote(named['password'], safe='')}@" if named.get("password") else ""
-    scheme = "rediss" if named.get("ssl", "").lower() == "true" else "redis"
-    return f"{scheme}://{secret}{host}:{port}/{named.get('defaultdatabase', '0')}"
+        return redis_address(text)
+    except ValueError as error:
+        raise AzureSettingsError(f"{name} is no address of Redis: {error}") from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Iterator
 from typing import Final
 
 import kopf
@@ -23,6 +25,8 @@ from flowcraft_operator.wiring import AzureBackends, Backends
 
 STUCK_AFTER_S: Final = 300.0
 """A handling that takes so long will not end: every request in it has a shorter limit."""
+BACKOFFS_S: Final = (1, 1, 2, 3, 5, 8, 13, 21)
+LONGEST_BACKOFF_S: Final = 30
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +111,18 @@ class Operator:
         return "" if self._work else "starting"
 
 
+class Backoffs:
+    """Pauses between tries of Kopf's requests, without an end.
+
+    Kopf takes the last one for the end of the operator. But a namespace that was deleted with the operator's
+    role in it is no reason to leave all others alone, nor is an API server that is away for a while.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begin with the shortest."""
+        return itertools.chain(BACKOFFS_S, itertools.repeat(LONGEST_BACKOFF_S))
+
+
 def configure(settings: kopf.OperatorSettings, *, clusterwide: bool) -> None:
     """Kopf's own settings: bounded lists, a watch that notices silence, no Events, names of this project."""
     settings.watching.chunk_size = 500
@@ -114,6 +130,7 @@ def configure(settings: kopf.OperatorSettings, *, clusterwide: bool) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = not clusterwide  # a namespaced role cannot watch definitions
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Backoffs()
     settings.background.cancellation_polling = 2  # how soon a pool may go whose timers end
     settings.persistence.finalizer = POOL_FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.flowcraft.io")

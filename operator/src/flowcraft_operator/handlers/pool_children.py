@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,7 @@ from flowcraft_api.worker_pool import WorkerPoolSpec
 from flowcraft_operator.handlers.pool_state import Applied, PoolState
 from flowcraft_operator.kube.client import KubeClient
 from flowcraft_operator.kube.errors import NotFoundError, RejectedError
-from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS
+from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS, resource_of
 from flowcraft_operator.manifests.worker_deployment import (
     operator_secret,
     service_account,
@@ -25,6 +26,10 @@ from flowcraft_operator.planning.pool import DeploymentSeen, wants_pods
 
 SETTLED_EVERY_S: Final = 15.0
 """How often a Deployment is looked at that is as it should be; every look of the pool while it is not."""
+
+
+class NameTakenError(Exception):
+    """An object of the name that the pool needs is somebody else's; the text says which."""
 
 
 class PoolChildren:
@@ -49,8 +54,9 @@ class PoolChildren:
             state.deployment_at = now
             return
         state.deployment_at = now
-        if document["metadata"].get("generation") != state.applied.generation:
-            state.applied = Applied()  # somebody changed it: it is applied anew
+        unchanged = document["metadata"].get("generation") == state.applied.generation
+        if not unchanged or not await self._companions_unchanged(state):
+            state.applied = Applied()  # somebody changed or deleted one: all are applied anew
         state.deployment = seen(document)
         state.problem = None
         if wants_pods(state.deployment):
@@ -63,7 +69,9 @@ class PoolChildren:
 
         Raises:
             OverlayError: the pool's template cannot be merged.
-            RejectedError: the API server refuses an object, or the Deployment of that name is another's.
+            RejectedError: the API server refuses an object.
+            ForbiddenError: the operator may not make it: its role, a quota, a policy.
+            NameTakenError: an object of that name is somebody else's.
         """
         manifests = self._manifests(state, spec, replicas)
         fingerprint = hashlib.sha256(orjson.dumps(manifests, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -71,14 +79,19 @@ class PoolChildren:
             return
         if fingerprint == state.applied.refused:
             raise RejectedError(state.applied.refusal)
+        await self._require_own(state, manifests)
+        versions = {}
         try:
-            await self._require_own(state)
             for manifest in manifests:
                 answer = await self._kube.apply(manifest)
+                versions[resource_of(manifest)] = answer["metadata"].get("resourceVersion", "")
         except RejectedError as error:
             state.applied = Applied(refused=fingerprint, refusal=str(error))
             raise
-        state.applied = Applied(fingerprint, answer["metadata"].get("generation", -1))
+        versions.pop(DEPLOYMENTS)  # its version changes with its status
+        generation = answer["metadata"].get("generation", -1)
+        state.applied = Applied(fingerprint, generation, MappingProxyType(versions))
+        state.companions_at = self._clock.monotonic()
         state.deployment = seen(answer)
         state.deployment_at = None
 
@@ -94,15 +107,35 @@ class PoolChildren:
         )
         return [service_account(pool, spec), *([secret] if secret else []), deployment]
 
-    async def _require_own(self, state: PoolState) -> None:
+    async def _companions_unchanged(self, state: PoolState) -> bool:
+        """Whether what was applied beside the Deployment is still so; looked at now and then."""
+        now = self._clock.monotonic()
+        if state.companions_at is not None and now - state.companions_at < SETTLED_EVERY_S:
+            return True
+        state.companions_at = now
+        for resource, version in state.applied.versions.items():
+            try:
+                document = await self._kube.get(resource, state.key.namespace, state.identity.child_name)
+            except NotFoundError:
+                return False
+            if document["metadata"].get("resourceVersion") != version:
+                return False
+        return True
+
+    async def _require_own(self, state: PoolState, manifests: Sequence[Mapping[str, Any]]) -> None:
+        """An object that the pool did not make is never overwritten, and never goes with the pool."""
         if state.applied.manifests:
             return
-        try:
-            document = await self._kube.get(DEPLOYMENTS, state.key.namespace, state.identity.child_name)
-        except NotFoundError:
-            return
-        if not state.identity.owns(document) and not document["metadata"].get("deletionTimestamp"):
-            raise RejectedError(f"Deployment {state.identity.child_name} exists and is not this pool's")
+        for resource in map(resource_of, manifests):
+            try:
+                document = await self._kube.get(resource, state.key.namespace, state.identity.child_name)
+            except NotFoundError:
+                continue
+            if not state.identity.owns(document) and not document["metadata"].get("deletionTimestamp"):
+                raise NameTakenError(
+                    f"{resource.kind} {state.identity.child_name} exists and is not this pool's: "
+                    "rename or delete it, or give the pool another name"
+                )
 
 
 def seen(document: Mapping[str, Any]) -> DeploymentSeen:

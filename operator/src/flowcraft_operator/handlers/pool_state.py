@@ -16,6 +16,7 @@ from flowcraft_api.worker_pool import WorkerPoolSpec
 from flowcraft_operator.handlers.connection import PoolConnection
 from flowcraft_operator.handlers.mirror import Mirror
 from flowcraft_operator.handlers.run_record import Key
+from flowcraft_operator.kube.resources import Resource
 from flowcraft_operator.manifests.backend_sources import Source
 from flowcraft_operator.manifests.identity import PoolIdentity
 from flowcraft_operator.planning.pods import WorkerProblem
@@ -31,12 +32,14 @@ class Applied:
     Attributes:
         manifests: Fingerprint of all manifests.
         generation: The Deployment's `metadata.generation` after it; another one: somebody changed it.
+        versions: The resource versions of the others after it; another one, or none: the same.
         refused: Fingerprint of manifests that were refused.
         refusal: Why.
     """
 
     manifests: str = ""
     generation: int = -1
+    versions: Mapping[Resource, str] = field(default_factory=dict)
     refused: str = ""
     refusal: str = ""
 
@@ -51,7 +54,8 @@ class PoolState:
         generation: `metadata.generation`.
         created_at: When it was created.
         spec: What is wanted; None while it cannot be read.
-        spec_problem: Why it cannot be read or built.
+        spec_problem: Why it cannot be read.
+        build_problem: Why its objects cannot be made as the spec says.
         sources: Where its connection settings come from.
         connection: Its way to the backend.
         mirror: Of its runs' headers.
@@ -63,7 +67,9 @@ class PoolState:
         memory: Of scaling.
         deployment: The Deployment as it was seen last.
         deployment_at: When that was.
+        companions_at: When the objects beside the Deployment were looked at last.
         problem: What keeps its workers from running.
+        refusal: Why the operator may not make its objects what they should be.
         applied: What was applied last.
         last_reconciliation: What the last reconciliation did.
         reconciled_at: When that was.
@@ -82,6 +88,7 @@ class PoolState:
     created_at: datetime | None = None
     spec: WorkerPoolSpec | None = None
     spec_problem: WorkerProblem | None = None
+    build_problem: WorkerProblem | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
     mirroring: asyncio.Task[None] | None = None
     previous: FlowcraftWorkerPoolStatus | None = None
@@ -91,7 +98,9 @@ class PoolState:
     memory: ScalingMemory = field(default_factory=ScalingMemory)
     deployment: DeploymentSeen | None = None
     deployment_at: float | None = None
+    companions_at: float | None = None
     problem: WorkerProblem | None = None
+    refusal: WorkerProblem | None = None
     applied: Applied = field(default_factory=Applied)
     last_reconciliation: LastReconciliation | None = None
     reconciled_at: float | None = None
@@ -111,6 +120,11 @@ class PoolState:
             self.spec, self.spec_problem = parse_worker_pool(body).spec, None
         except ManifestError as error:
             self.spec, self.spec_problem = None, WorkerProblem("InvalidSpec", str(error))
+
+    @property
+    def workers_problem(self) -> WorkerProblem | None:
+        """Why no worker runs, as far as is known."""
+        return self.problem or self.refusal
 
     @property
     def claim(self) -> QueueClaim | None:

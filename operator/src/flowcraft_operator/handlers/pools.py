@@ -14,14 +14,14 @@ from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.worker_pool import WorkerPoolSpec
 from flowcraft_operator.handlers.connection import PoolConnection
 from flowcraft_operator.handlers.mirror import Mirror, MirrorPorts
-from flowcraft_operator.handlers.pool_children import PoolChildren
+from flowcraft_operator.handlers.pool_children import NameTakenError, PoolChildren
 from flowcraft_operator.handlers.pool_reconciliation import PoolReconciliation
 from flowcraft_operator.handlers.pool_state import PoolState
 from flowcraft_operator.handlers.run_record import Key, RunRecord
 from flowcraft_operator.handlers.seams import RunsOfPools
 from flowcraft_operator.handlers.work_queue import WorkQueue
 from flowcraft_operator.kube.client import KubeClient
-from flowcraft_operator.kube.errors import NotFoundError, RejectedError
+from flowcraft_operator.kube.errors import ForbiddenError, NotFoundError, RejectedError
 from flowcraft_operator.kube.events import Event, EventRecorder, Subject
 from flowcraft_operator.kube.resources import WORKER_POOLS
 from flowcraft_operator.manifests.backend_sources import backend_sources
@@ -145,13 +145,10 @@ class PoolKeeper:
     def workers_problem(self, pool: Key) -> RunObstacle | None:
         """Why no worker of the pool runs, as far as is known."""
         state = self._states.get(pool)
-        if (
-            state is None
-            or state.problem is None
-            or (state.deployment is not None and state.deployment.ready)
-        ):
+        problem = state.workers_problem if state else None
+        if state is None or problem is None or (state.deployment is not None and state.deployment.ready):
             return None
-        return RunObstacle(state.problem.reason, f"Pool {pool.name}: {state.problem.message}")
+        return RunObstacle(problem.reason, f"Pool {pool.name}: {problem.message}")
 
     def is_settling(self, pool: Key) -> bool:
         """Whether it is too early to say that something is wrong with the pool."""
@@ -242,20 +239,27 @@ class PoolKeeper:
         if state.measured_at is None or now - state.measured_at >= poll_interval_s - 0.05:
             state.measurement = await state.connection.measure()
             state.measured_at = now
-        await self._children.observe(state)
+        try:
+            await self._children.observe(state)
+        except ForbiddenError as error:
+            state.refusal = _not_created(error)
 
     async def _plan_and_apply(self, state: PoolState) -> float | None:
         plan = plan_pool(state.spec, self._observed(state), self._clock.now())
         state.memory = plan.memory
         look_again_s = None
         if state.spec is not None and state.connection.settings:
-            before = state.spec_problem
+            before = state.build_problem
             try:
                 await self._children.apply(state, state.spec, plan.replicas)
-                state.spec_problem = None
+                state.build_problem = state.refusal = None
+            except ForbiddenError as error:
+                state.refusal = _not_created(error)
+            except NameTakenError as error:
+                state.build_problem = WorkerProblem("NameTaken", str(error))
             except (OverlayError, RejectedError) as error:
-                state.spec_problem = WorkerProblem("InvalidTemplate", f"the worker's pod template: {error}")
-            look_again_s = 0.1 if state.spec_problem != before else None
+                state.build_problem = WorkerProblem("InvalidTemplate", f"the worker's pod template: {error}")
+            look_again_s = 0.1 if state.build_problem != before else None
         await self._conclude(state, plan)
         return look_again_s
 
@@ -287,7 +291,7 @@ class PoolKeeper:
             measurement=state.measurement,
             health=state.connection.health,
             deployment=state.deployment,
-            problem=state.problem,
+            problem=state.workers_problem,
             obstacle=self._obstacle(state),
             runs=self.runs.counts(state.key).model_copy(update={"stalled": stalled}),
             last_reconciliation=state.last_reconciliation,
@@ -297,8 +301,8 @@ class PoolKeeper:
         )
 
     def _obstacle(self, state: PoolState) -> WorkerProblem | None:
-        if state.spec_problem is not None:
-            return state.spec_problem
+        if problem := state.spec_problem or state.build_problem:
+            return problem
         if (claim := state.claim) is None:
             return None
         claims = [each.claim for each in self._states.values()]
@@ -338,3 +342,7 @@ class PoolKeeper:
         for other in self._states.values():
             self.queue.add(other.key)
         return None
+
+
+def _not_created(error: ForbiddenError) -> WorkerProblem:
+    return WorkerProblem("WorkersNotCreated", f"the operator may not make the workers: {error}")

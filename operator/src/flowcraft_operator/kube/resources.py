@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +47,7 @@ EVENTS = Resource("", "v1", "Event", "events")
 _OWNED = {(each.api_version, each.kind): each for each in (DEPLOYMENTS, SERVICE_ACCOUNTS, SECRETS)}
 
 
-def resource_of(manifest: dict[str, Any]) -> Resource:
+def resource_of(manifest: Mapping[str, Any]) -> Resource:
     """The resource of a manifest that the operator makes.
 
     Raises:
