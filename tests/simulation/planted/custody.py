@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.simulation.planted.patches import Patches, Where, bug
-from tests.simulation.planted.wanted import CRASHES, kills, long_retry, sleeps
+from tests.simulation.planted.wanted import CRASHES, kills, long_retries, sleeps
 
 from flowcraft.distributed.jobs.custody import Custody, Ledger
 from flowcraft.distributed.jobs.gathering import Gatherer
@@ -39,10 +39,10 @@ def _done_is_no_reason(patches: Patches) -> None:
 
 @bug(
     "load, then claim",
-    instead="facts are loaded before the node key is claimed",
+    instead="facts are loaded before the node key is claimed, up to three seconds",
     rule="claim first, then load under the claim",
     marked=True,
-    where=Where("single", ("message twice", "visibility runs out"), "a long retry", long_retry),
+    where=Where("single", ("message twice", "visibility runs out"), "two long retries", long_retries),
 )
 def _load_then_claim(patches: Patches) -> None:
     turns: dict[int, Turn] = {}
@@ -63,6 +63,7 @@ def _load_then_claim(patches: Patches) -> None:
                 look = message.check or message.alarm or self.delivery.delivery_count > 1
                 loaded = await turn._gatherer.load(key, look=look, proven=message.alarm)
                 early[id(turn._gatherer), key] = loaded
+                await self._services.clock.sleep(3.0 * self._services.random.random())
             answer: Claim = await original(self, key, **named)
             return answer
 

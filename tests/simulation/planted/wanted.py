@@ -51,6 +51,11 @@ def long_retry(story: Story) -> bool:
     )
 
 
+def long_retries(story: Story) -> bool:
+    """The same, twice."""
+    return long_retry(story) and any(_params(node).get("fails") == 2 for node in story.blueprint.nodes)
+
+
 def fickle(story: Story) -> bool:
     """A node gives another output each time."""
     return any(_params(node).get("fickle") for node in story.blueprint.nodes)
