@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcraft import FatalError, NodeContext, NodeResult
+from flowcraft import BaseNode, FatalError, NodeContext, NodeResult
 
 
 @dataclass
@@ -82,3 +82,46 @@ async def item(ctx: NodeContext) -> NodeResult:
     for key, value in said.get("set", {}).items():
         await ctx.context.set(key, value)
     return NodeResult(said if said["gives"] == "input" else said.get("value"))
+
+
+class Phases(BaseNode):
+    """A class node; each phase tells what it was called with under ``<node>.<phase>``.
+
+    ``params`` has an object for each phase: ``fails`` is how often it does, ``fatal`` whether that ends all
+    attempts, ``set`` are context keys, and what it ``gives`` is ``{"value": …}``, else what it got. Without
+    one, ``fallback`` is the inherited one.
+    """
+
+    async def prep(self, ctx: NodeContext) -> Any:
+        return await self._do("prep", ctx.input, ctx)
+
+    async def exec(self, prepared: Any, ctx: NodeContext) -> NodeResult:
+        output = await self._do("exec", prepared, ctx)
+        return NodeResult(output, self.params.get("action"))
+
+    async def post(self, result: NodeResult, ctx: NodeContext) -> NodeResult:
+        return NodeResult(await self._do("post", result.output, ctx), result.action)
+
+    async def fallback(self, error: BaseException, ctx: NodeContext) -> NodeResult:
+        output = await self._do("fallback", None, ctx)
+        if "fallback" not in self.params:
+            raise error
+        return NodeResult(output)
+
+    async def recover(self, error: BaseException, ctx: NodeContext) -> None:
+        await self._do("recover", None, ctx)
+
+    async def _do(self, phase: str, value: Any, ctx: NodeContext) -> Any:
+        said = self.params.get(phase, {})
+        trace: Trace = ctx.dependencies["traces"][ctx.run_id]
+        name = f"{self.params['node']}.{phase}"
+        trace.calls.append((name, ctx.node_key, value))
+        trace.seen[name] += 1
+        if trace.seen[name] <= said.get("fails", 0):
+            raise FatalError(f"{name} gives up") if said.get("fatal") else RuntimeError(f"{name} fails")
+        for key, kept in said.get("set", {}).items():
+            await ctx.context.set(key, kept)
+        return said["gives"]["value"] if "gives" in said else value
+
+
+IMPLEMENTATIONS = {"act": act, "item": item, "phases": Phases}

@@ -8,7 +8,7 @@ import uuid
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from tests.parity.behaviour import Traces, act, item
+from tests.parity.behaviour import IMPLEMENTATIONS, Traces
 from tests.parity.outcome import Outcome, of_records, seen_keys
 from tests.parity.programs import Program
 
@@ -39,7 +39,7 @@ class InMemory:
         traces = Traces()
         runtime = FlowRuntime(
             blueprints=program.subflows,
-            registry={"act": act, "item": item},
+            registry=IMPLEMENTATIONS,
             dependencies={"traces": traces},
         )
         blueprint = Blueprint.from_dict(program.blueprint)
@@ -65,9 +65,7 @@ class Embedded:
         ports = ("parity", backend.queue, backend.facts, backend.coordination)
         self._client = Client(*ports, clock)
         self._catalog = BlueprintCatalog()
-        catalog = RuntimeOptions(
-            self._catalog, Registry({"act": act, "item": item}), {"traces": self._traces}
-        )
+        catalog = RuntimeOptions(self._catalog, Registry(IMPLEMENTATIONS), {"traces": self._traces})
         for number in range(self._count):
             services = Services(
                 *ports,

@@ -60,7 +60,7 @@ def of_records(
     stood_in = {}
     for node, key, value in trace.calls:
         calls.setdefault(node, []).append(value)
-        if node != key:
+        if node.partition(".")[0] != key:
             stood_in[key] = node
     completed = {key: record.output for key, record in records.items() if record.status == "completed"}
     failed = tuple(key for key, record in records.items() if record.status == "failed")

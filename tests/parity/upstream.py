@@ -25,8 +25,9 @@ class Upstream:
         blueprint: Mapping[str, Any],
         run_input: Mapping[str, Any],
         subflows: Sequence[Mapping[str, Any]] = (),
+        answer: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The result of one case, as ``runner.mjs`` gives it.
+        """The result of one case, as ``runner.mjs`` gives it; what waits gets the answer, if there is one.
 
         Raises:
             RuntimeError: Node or the package is not there, or the process ended.
@@ -36,7 +37,9 @@ class Upstream:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        case = {"blueprint": blueprint, "input": run_input, "subflows": list(subflows)}
+        case: dict[str, Any] = {"blueprint": blueprint, "input": run_input, "subflows": list(subflows)}
+        if answer is not None:
+            case["answer"] = dict(answer)
         process.stdin.write(json.dumps(case) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
