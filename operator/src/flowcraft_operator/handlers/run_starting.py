@@ -22,6 +22,9 @@ from flowcraft_operator.kube.resources import CONFIG_MAPS
 MAX_INPUT_BYTES: Final = 1024 * 1024
 """etcd takes 1.5 MiB a resource (its ``--max-request-bytes``), and a run's status stands beside its input."""
 
+SHORTEST_KEPT_S: Final = 180.0
+"""Facts are kept at least so long after the end: how a run ended must have been read before they go."""
+
 
 class BlueprintMissingError(Exception):
     """The ConfigMap, or its key, is not there yet; the text says which."""
@@ -73,6 +76,7 @@ def start_request(
             "large data in storage and pass a reference, or start the run with `flowcraft start`"
         )
     own_ttl = spec.ttl_after_finished
+    ttl_s = own_ttl.seconds if own_ttl is not None else ttl_after_finished_s
     return RunRequest(
         run_id=run_id,
         blueprint_id=blueprint.id if blueprint else spec.blueprint.name or "",
@@ -83,7 +87,7 @@ def start_request(
         name=run.metadata.name,
         namespace=run.metadata.namespace,
         deadline_s=spec.deadline.seconds if spec.deadline else None,
-        ttl_after_finished_s=own_ttl.seconds if own_ttl is not None else ttl_after_finished_s,
+        ttl_after_finished_s=None if ttl_s is None else max(ttl_s, SHORTEST_KEPT_S),
         suspended=spec.suspend,
     )
 

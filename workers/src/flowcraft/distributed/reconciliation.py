@@ -85,10 +85,10 @@ class Reconciler:
                 continue
             seen.add(run_id)
             stalled += is_stalled
-            if is_stalled:
-                self._tell(stored.document)
-            allowed = headers.may_signal(stored.document, now, self.stalled_threshold_s, oldest_s)
             try:
+                if is_stalled:
+                    self._tell(run_id, stored.document)
+                allowed = headers.may_signal(stored.document, now, self.stalled_threshold_s, oldest_s)
                 done = await repair(
                     self.ports, run_id, self.plans, may_signal=allowed, alarm_grace_s=self.alarm_grace_s
                 )
@@ -102,8 +102,8 @@ class Reconciler:
         purged = await self._purge(now, lease)
         return ReconciliationStats(stalled, reconciled, failed, purged)
 
-    def _tell(self, header: HeaderDocument) -> None:
-        told = Telemetry.of(self.events, self.ports.clock, header["runId"], header.get("blueprintId", ""))
+    def _tell(self, run_id: str, header: HeaderDocument) -> None:
+        told = Telemetry.of(self.events, self.ports.clock, run_id, header.get("blueprintId", ""))
         if told is not None:
             progress = header.get("progress") or {"done": 0, "total": 0}
             told.stalled(progress["total"] - progress["done"])
@@ -152,10 +152,10 @@ class Reconciler:
             for stored in page:
                 if not headers.expired(stored.document, now):
                     continue  # whatever a backend lists: only what has ended, and is over its time
-                run_id = stored.document["runId"]
+                run_id = stored.document.get("runId") or stored.document["id"]
                 try:
                     await purge(self.ports, run_id)
-                except PortError as error:
+                except Exception as error:  # one broken run must not keep the others
                     self.log.warning("run not purged; the next pass goes on", run_id=run_id, error=str(error))
                 else:
                     purged += 1
