@@ -69,6 +69,7 @@ class Plan:
         lag_s: How stale reads may be, all the time.
         skew_s: How far the processes' clocks are apart at most.
         repairs: The reconciler takes part, needed or not.
+        inline_bytes: Values over this size leave their facts; 0 is never.
     """
 
     single: tuple[At, ...] = ()
@@ -77,6 +78,7 @@ class Plan:
     lag_s: float = 0.0
     skew_s: float = 0.0
     repairs: bool = False
+    inline_bytes: int = 0
     _at: dict[int, CallFault | WorldFault] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,7 +99,7 @@ class Plan:
         """The plan on a command line; ``parsed`` reads it."""
         faults = ",".join(f"{at.call}:{at.fault}" for at in self.single)
         numbers = (("storm", self.storm_s), ("rate", self.rate), ("lag", self.lag_s), ("skew", self.skew_s))
-        said = [f"{name}={value:g}" for name, value in numbers if value]
+        said = [f"{name}={value:g}" for name, value in (*numbers, ("inline", self.inline_bytes)) if value]
         said += ["repairs"] if self.repairs else []
         return ";".join([*said, *([f"at={faults}"] if faults else [])]) or "calm"
 
@@ -112,7 +114,7 @@ class Plan:
         said = {name: value for name, _, value in parts}
         faults = [part.partition(":")[::2] for part in said.pop("at", "").split(",") if part]
         unknown = [name for _, name in faults if name not in (*CALL_FAULTS, *WORLD_FAULTS)]
-        unknown += said.keys() - {"calm", "storm", "rate", "lag", "skew", "repairs"}
+        unknown += said.keys() - {"calm", "storm", "rate", "lag", "skew", "repairs", "inline"}
         if unknown:
             raise ValueError(f"unknown in a plan: {', '.join(unknown)}")
         return cls(
@@ -122,6 +124,7 @@ class Plan:
             lag_s=float(said.get("lag", 0)),
             skew_s=float(said.get("skew", 0)),
             repairs="repairs" in said,
+            inline_bytes=int(said.get("inline", 0)),
         )
 
     def strike(self, call: int, now_s: float, rng: random.Random) -> CallFault | WorldFault | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from tests.simulation.faults import CALL_FAULTS, At, Plan, storm
@@ -35,3 +36,18 @@ def test_with_faults(family: str) -> None:
 
 def test_what_is_lost_of_a_busy_run_is_sent_again() -> None:
     _all_well([simulate(1, Plan((At(call, "message lost"),)), FAMILIES["busy"](1)) for call in (22, 36)])
+
+
+@pytest.mark.parametrize("family", ["graph", "children", "loops"])
+def test_values_that_leave_their_facts(family: str) -> None:
+    """Nearly every output, input and context value is one."""
+    for seed in range(20_000_000, 20_000_004):
+        plans = [Plan(inline_bytes=8), Plan(lag_s=0.25, inline_bytes=8), replace(storm(seed), inline_bytes=8)]
+        _all_well([simulate(seed, plan, FAMILIES[family](seed)) for plan in plans])
+
+
+@pytest.mark.parametrize("family", ["graph", "children", "loops"])
+def test_clocks_that_are_minutes_apart(family: str) -> None:
+    for seed in range(20_000_000, 20_000_004):
+        plans = [Plan(skew_s=90.0), replace(storm(seed), skew_s=90.0)]
+        _all_well([simulate(seed, plan, FAMILIES[family](seed)) for plan in plans])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
+import orjson
 from tests.simulation.ports.facts import Version
 from tests.simulation.story import Told
 from tests.simulation.world import RUN, World
@@ -16,6 +18,7 @@ from flowcraft.engine.derivation import resolve
 from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
 from flowcraft.engine.resolution import Join, join_state
+from flowcraft.large_values import REFERENCE, is_reference
 from flowcraft.records import NodeRecord
 from flowcraft_api.wire import TERMINAL_STATUSES
 
@@ -47,10 +50,17 @@ def final_records(world: World, run_id: str = RUN) -> dict[str, NodeRecord]:
     """The newest record of each node key."""
     run = world.facts.partition(run_id)
     return {
-        name[2:]: NodeRecord.from_document(versions[-1].value)
+        name[2:]: _whole(world, run_id, NodeRecord.from_document(versions[-1].value))
         for name, versions in run.items.items()
         if name.startswith("n:")
     }
+
+
+def _whole(world: World, run_id: str, record: NodeRecord) -> NodeRecord:
+    """The record with its output, also where that left its fact."""
+    if not is_reference(record.output):
+        return record
+    return replace(record, output=orjson.loads(world.values.get(run_id, record.output[REFERENCE])))
 
 
 def settled(world: World) -> bool:

@@ -14,6 +14,7 @@ from tests.simulation.history import History
 from tests.simulation.ports.coordination import CoordinationServer, SimulatedCoordination
 from tests.simulation.ports.facts import FactServer, SimulatedFacts
 from tests.simulation.ports.queue import QueueServer, SimulatedQueue
+from tests.simulation.ports.values import SimulatedValues, ValueServer
 from tests.simulation.story import DECISION, RUN_INPUT, Story, digest
 from tests.simulation.virtual_time import VirtualClock
 
@@ -27,6 +28,8 @@ from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.distributed.services import Services, WorkerSettings
 from flowcraft.evaluator import ExpressionEvaluator
+from flowcraft.large_values import LargeValueFacts
+from flowcraft.ports import FactStore
 from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PortError
 
 T = TypeVar("T")
@@ -80,10 +83,14 @@ class Process:
     def ports(self) -> dict[str, Any]:
         """Its view of the services."""
         world = self.world
+        facts: FactStore = SimulatedFacts(world.facts, self)
+        if world.plan.inline_bytes:
+            values = SimulatedValues(world.values, self)
+            facts = LargeValueFacts(facts, values, world.plan.inline_bytes)
         return {
             "queue_name": QUEUE,
             "queue": SimulatedQueue(world.queue, self),
-            "facts": SimulatedFacts(world.facts, self),
+            "facts": facts,
             "coordination": SimulatedCoordination(world.coordination, self, f"runs:{QUEUE}"),
             "clock": self.clock,
         }
@@ -159,6 +166,7 @@ class World:
         clock = VirtualClock()
         self.queue = QueueServer(clock, self.rng)
         self.facts = FactServer(clock, self.rng, lag_s=plan.lag_s)
+        self.values = ValueServer()
         self.coordination = CoordinationServer(clock, self.rng)
         self.pace = self.rng.choice([0.0, 0.002, 0.02, 0.2])
         self.began: list[Began] = []

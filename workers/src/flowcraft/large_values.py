@@ -142,7 +142,8 @@ class LargeValueFacts(FactStore):
         create = [_with_values(record, rest) for record in commit.create]
         replaced = (commit.replace[0], _with_values(commit.replace[1], rest)) if commit.replace else None
         context = [ContextWrite(write.key, next(rest), write.deleted) for write in commit.context]
-        return await self._facts.commit(run_id, Commit(create, replaced, context, commit.seq), session)
+        changed = replace(commit, create=create, replace=replaced, context=context)
+        return await self._facts.commit(run_id, changed, session)
 
     async def purge(self, run_id: str) -> None:
         """See ``FactStore.purge``: large values first: a purge that was interrupted finds the mark again."""
