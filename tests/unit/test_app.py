@@ -340,6 +340,7 @@ def test_an_app_is_found_by_module_and_attribute(apps: Path) -> None:
         ("a/b.py:app", "names no app"),
         ("no_such_module:app", "there is no module 'no_such_module'; install it, or run from the folder"),
         ("load_app_example.nowhere:app", "there is no module 'load_app_example.nowhere'"),
+        ("flows.py:app", "'flows.py:app' names a file, not a module; write flows:app"),
         ("load_app_example.flows:nothing", "has no attribute 'nothing'"),
         ("load_app_example.flows:other", "is a int, not a flowcraft.App"),
         ("load_app_example.broken:app", "cannot be imported: No module named 'no_such_library_anywhere'"),

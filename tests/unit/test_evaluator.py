@@ -139,6 +139,12 @@ def test_cel_transforms(expression: str, value: Any) -> None:
         ("user.admin !== true", "`!==` is written `!=` here (CEL)", 12),
         ("user.admin = true", "`=` is no comparison; write `==`", 12),
         ("user.admin == undefined", "`undefined` is written `null` here (CEL)", 15),
+        ("user.admin == True", "`True` is written `true` here (CEL)", 15),
+        ("None", "`None` is written `null` here (CEL)", 1),
+        ("user.admin and user.name", "`and` is written `&&` here (CEL)", 12),
+        ("not user.admin", "`not` is written `!` here (CEL)", 1),
+        ("user.name is null", "`is` is written `==` here (CEL)", 11),
+        ("len(user.name) > 1", "there is no function `len`; write `size`", 1),
         ("user.admin ==", "mismatched input '<EOF>'", 14),
         ("user.admin ==\n  ==", "mismatched input '=='", 17),
         ("now() > 1", "there is no function `now`", 1),
@@ -346,6 +352,11 @@ def test_a_macro_may_read_small_values_beside_a_long_list() -> None:
 def test_an_expression_that_tries_to_leave_its_sandbox_or_to_grow_is_refused(expression: str) -> None:
     with pytest.raises(EvaluationError):
         EVALUATOR.condition(expression, SCOPE)
+
+
+@pytest.mark.parametrize("expression", ["input.not.and.True", "or", "'True' != 'None' && input.is == null"])
+def test_words_of_python_may_be_names_and_texts(expression: str) -> None:
+    compile_expression(expression)
 
 
 @pytest.mark.parametrize(

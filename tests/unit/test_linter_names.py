@@ -72,6 +72,12 @@ def edge(**fields: Any) -> Blueprint:
             "did you mean 'total'?",
         ),
         (
+            edge(condition="output.paid > 0"),
+            "UNKNOWN_NAME",
+            ("edges", 0, "condition"),
+            "'output' is no node and no context key that is known; did you mean 'result.output'?",
+        ),
+        (
             edge(transform="paid + 1"),
             "UNKNOWN_NAME",
             ("edges", 0, "transform"),

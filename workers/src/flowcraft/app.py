@@ -196,6 +196,9 @@ def load_app(spec: str, *, search_path: str | Path | None = None) -> App:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            if module_name.endswith(".py"):
+                meant = f"{module_name.removesuffix('.py')}:{attribute}"
+                raise AppError(f"{spec!r} names a file, not a module; write {meant}") from None
             raise AppError(
                 f"there is no module {error.name!r}; install it, or run from the folder that contains it"
             ) from None

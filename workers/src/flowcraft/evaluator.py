@@ -21,6 +21,7 @@ from flowcraft.errors import EvaluationError
 from flowcraft.expressions.library import cel
 from flowcraft.expressions.reads import Path, Reading, read
 from flowcraft.expressions.scope import ReadTree, count_values
+from flowcraft.expressions.spelling import function_meant, meant_otherwise, refuse_spellings
 from flowcraft.expressions.tokens import Token, tokens
 from flowcraft.json_values import NotJsonError, plain_json
 
@@ -148,31 +149,19 @@ def compile_expression(source: str) -> Expression:
 
 @lru_cache(maxsize=4096)
 def _compile(source: str) -> Expression:
+    words = tokens(source)
+    refuse_spellings(source, words)
     if _PATH.fullmatch(source) and source not in _LITERALS:
         path = tuple(source.split("."))
         reading = Reading((path,), (), {path[0]: 1}, degree=0, searches=False, nesting=0, growth=1)
         return Expression(source, path, None, reading, ReadTree.of([path], []))
-    words = tokens(source)
-    _refuse_spellings(source, words)
     try:
         program = cel.compile(source)
     except ValueError as error:
-        raise _parse_error(source, str(error)) from None
+        raise meant_otherwise(source, words) or _parse_error(source, str(error)) from None
     reading = read(words)
     _refuse_form(source, program, reading, words)
     return Expression(source, None, program, reading, ReadTree.of(reading.paths, reading.tested))
-
-
-def _refuse_spellings(source: str, words: tuple[Token, ...]) -> None:
-    for word in words:
-        if word.kind == "sign" and word.text in {"===", "!=="}:
-            raise EvaluationError(
-                f"`{word.text}` is written `{word.text[:-1]}` here (CEL)", source, word.position
-            )
-        if word.kind == "sign" and word.text == "=":
-            raise EvaluationError("`=` is no comparison; write `==`", source, word.position)
-        if word.kind == "name" and word.text == "undefined":
-            raise EvaluationError("`undefined` is written `null` here (CEL)", source, word.position)
 
 
 def _refuse_form(source: str, program: cel.Program, reading: Reading, words: tuple[Token, ...]) -> None:
@@ -183,7 +172,8 @@ def _refuse_form(source: str, program: cel.Program, reading: Reading, words: tup
     for function in program.functions():
         if function.isidentifier() and function not in _FUNCTIONS:
             position = next((word.position for word in words if word.text == function), None)
-            raise EvaluationError(f"there is no function `{function}`", source, position)
+            meant = function_meant(function)
+            raise EvaluationError(f"there is no function `{function}`{meant}", source, position)
     if unseen := set(program.variables()) - {word.text for word in words if word.kind == "name"}:
         raise EvaluationError(
             f"the name {sorted(unseen)[0]!r} cannot be read; write it without a dot before it", source

@@ -21,6 +21,8 @@ from flowcraft.linting.finding import Finding, Path, Words
 RESULT_FIELDS: Final = ("output", "action")
 SCOPE: Final = ("result", "input", "context", "_outputs")
 """Names that every expression has; conditions have every context key, output and field of the input, too."""
+OFTEN_MEANT: Final = {"output": "result.output", "action": "result.action", "ctx": "result.output"}
+"""What people write first for what their node gave, where nothing is known by that name."""
 MAX_STEPS: Final = 200_000
 """Nodes looked at in search of what comes before what; more is left unsaid."""
 
@@ -144,6 +146,11 @@ class _Looker:
                 "UNKNOWN_NAME",
                 f"a transform knows {', '.join(SCOPE)}; {head!r} is none of them, so it is null; "
                 f"did you mean 'input.{head}' or 'context.{head}'?",
+            )
+        if head in OFTEN_MEANT and head not in self._known:
+            return (
+                "UNKNOWN_NAME",
+                f"{head!r} is no node and no context key that is known; did you mean {OFTEN_MEANT[head]!r}?",
             )
         return self._misspelt(head)
 
