@@ -74,7 +74,14 @@ class BlueprintForm(Part):
     metadata: MetadataForm | None = Field(None, description="Version, and whatever else you keep with it.")
 
 
-FORMS: Final[tuple[type[BaseModel], ...]] = (BlueprintForm, MetadataForm, NodeForm, ConfigForm, EdgeForm, *PARAMS.values())
+FORMS: Final[tuple[type[BaseModel], ...]] = (
+    BlueprintForm,
+    MetadataForm,
+    NodeForm,
+    ConfigForm,
+    EdgeForm,
+    *PARAMS.values(),
+)
 
 
 def blueprint_schema() -> dict[str, Any]:

@@ -11,8 +11,8 @@ from flowcraft.engine.children import resolve_all
 from flowcraft.engine.plan import Plan
 from flowcraft.errors import AppError
 from flowcraft.memory.control import StepControl
-from flowcraft.memory.result import Decision, RunResult
 from flowcraft.memory.options import RunOptions
+from flowcraft.memory.result import Decision, RunResult
 from flowcraft.runtime import FlowRuntime
 
 _OVER: Final = frozenset({"completed", "failed", "cancelled"})

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.memory.result import RunResult
 from flowcraft.memory.options import RunOptions
+from flowcraft.memory.result import RunResult
 from flowcraft.runtime import FlowRuntime
 from flowcraft.testing.event_log import EventLog
 
