@@ -24,13 +24,19 @@ def helm() -> str | None:
     return find_program("helm", "FLOWCRAFT_HELM")
 
 
-def render(values: dict[str, Any] | None = None, *, show_only: str = "") -> list[dict[str, Any]]:
+def render(
+    values: dict[str, Any] | None = None,
+    *,
+    show_only: str = "",
+    release: str = "fc",
+    namespace: str = NAMESPACE,
+) -> list[dict[str, Any]]:
     """All objects of the chart with these values.
 
     Raises:
         RefusedError: helm refuses the values.
     """
-    command = [str(helm()), "template", "fc", str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+    command = [str(helm()), "template", release, str(CHART), "--namespace", namespace, "--values", "-"]
     if show_only:
         command += ["--show-only", show_only]
     done = subprocess.run(

@@ -76,11 +76,65 @@ def test_every_value_that_the_schema_knows_is_in_values_yaml_with_its_meaning() 
         {"watchNamespaces": ["Not A Name"]},
         {"logging": {"level": "loud"}},
         {"image": {"digest": "latest"}},
+        {"image": {"tag": "1.0 "}},
+        {"fullnameOverride": "My_Name"},
+        {"serviceAccount": {"name": "no name"}},
+        {"extraEnv": [{"value": "of nothing"}]},
+        {"backend": {"cosmos": {"database": "a/b"}}},
+        {"backend": None},
+        {"backend": {"redis": None}},
     ],
 )
 def test_misspelt_and_impossible_values_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match="values don't meet the specifications"):
         render(values)
+
+
+def test_names_of_digits_and_words_that_yaml_reads_otherwise_stay_text() -> None:
+    values = {
+        "watchNamespaces": ["2024", "true", "1e3"],
+        "serviceAccount": {"name": "77"},
+        "priorityClassName": "77",
+        "nameOverride": "77",
+        "backend": {"existingSecret": "77", "redis": {"url": 'redis://:a"b\\c\n{{ d }}@h:1/0'}},
+        "metrics": {"podMonitor": {"enabled": True}},
+    }
+    for fullname in ("", "77"):
+        documents = render(values | {"fullnameOverride": fullname}, release="42", namespace="2024")
+        for document in documents:
+            metadata = document["metadata"]
+            pod = document.get("spec", {}).get("template", {})
+            texts = [
+                metadata["name"],
+                metadata.get("namespace", ""),
+                *metadata.get("labels", {}).values(),
+                *pod.get("metadata", {}).get("labels", {}).values(),
+                *(pod.get("spec", {}).get(name, "") for name in ("serviceAccountName", "priorityClassName")),
+                *(value for each in document.get("subjects", ()) for value in each.values()),
+                *document.get("roleRef", {}).values(),
+            ]
+            assert [text for text in texts if not isinstance(text, str)] == [], document["kind"]
+        assert container(documents)["envFrom"] == [{"secretRef": {"name": "77"}}]
+        secret = of_kind(documents, "Secret")[0]["stringData"]["FLOWCRAFT_REDIS_URL"]
+        assert secret == values["backend"]["redis"]["url"]  # type: ignore[index]
+
+
+def test_a_release_with_a_dot_makes_names_that_a_service_may_have() -> None:
+    assert of_kind(render(release="shop.v2"), "Service")[0]["metadata"]["name"].startswith("shop-v2-")
+
+
+def test_the_account_of_all_pods_is_never_given_the_operators_rights() -> None:
+    with pytest.raises(RefusedError, match=r"serviceAccount.name is needed"):
+        render({"serviceAccount": {"create": False}})
+    documents = render({"serviceAccount": {"create": False, "name": "own"}})
+    assert {each["subjects"][0]["name"] for each in of_kind(documents, "ClusterRoleBinding")} == {"own"}
+
+
+def test_annotations_of_ones_own_do_not_hide_that_secrets_changed() -> None:
+    given = {"podAnnotations": {"checksum/backend": "mine", "other": "yes"}}
+    template = of_kind(render(given), "Deployment")[0]["spec"]["template"]
+    assert template["metadata"]["annotations"]["checksum/backend"] != "mine"
+    assert template["metadata"]["annotations"]["other"] == "yes"
 
 
 def test_pods_meet_the_restricted_standard() -> None:
