@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcraft import App, BlueprintError, NodeContext
+from flowcraft import App, BlueprintError, NodeContext, lint
 
 
 @pytest.fixture
@@ -108,6 +108,30 @@ def test_a_loop_is_a_controller_with_an_edge_back_and_exits(app: App) -> None:
     ]
     transforms = [edge.get("transform") for edge in document["edges"] if edge["source"] == "again"]
     assert transforms == ['context["check"]', 'context["check"]', "input.score"]
+
+
+def test_a_flow_may_begin_with_a_loop(app: App) -> None:
+    flow = app.flow("f").node("draft").node("check").edge("draft", "check")
+    flow.loop("again", start="draft", end="check", condition="more").node("list").edge("again", "list")
+    flow.loop("twice", start="list", end="list", condition="more")
+    blueprint = flow.to_blueprint()
+    assert blueprint.metadata == {"cycleEntryPoints": ["draft"]}
+    assert [each.code for each in lint(blueprint) if each.severity == "error"] == []
+    assert flow.set_cycle_entry_point("check").to_blueprint().metadata == {"cycleEntryPoints": ["check"]}
+
+
+def test_a_loop_that_is_led_into_needs_no_entry_point(app: App) -> None:
+    flow = app.flow("f").node("begin").node("draft").edge("begin", "draft")
+    flow.loop("again", start="draft", end="draft", condition="more")
+    assert flow.to_blueprint().metadata == {}
+
+
+def test_where_a_flow_begins_with_a_loop_within_a_loop_has_to_be_said(app: App) -> None:
+    flow = app.flow("f").node("a").node("b")
+    flow.loop("inner", start="b", end="b", condition="more").edge("a", "b")
+    flow.loop("outer", start="a", end="inner", condition="more")
+    assert flow.to_blueprint().metadata == {}
+    assert "CYCLE_WITHOUT_ENTRY" in {each.code for each in lint(flow.to_blueprint())}
 
 
 def test_a_loop_may_end_with_a_batch(app: App) -> None:

@@ -120,6 +120,12 @@ def edge(**fields: Any) -> Blueprint:
             "is read in `config` alone",
         ),
         (
+            order({"ship": {"retries": 3}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "retries"),
+            "nothing reads 'retries'; did you mean 'maxRetries', in `config`?",
+        ),
+        (
             order({"ship": {"param": {}}}),
             "MISSPELT_FIELD",
             ("nodes", 1, "param"),

@@ -8,6 +8,7 @@ from datetime import timedelta
 from json import dumps
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from flowcraft.analysis import analyze_blueprint, reachable
 from flowcraft.blueprint import Blueprint, EdgeDefinition, JoinStrategy, NodeConfig, NodeDefinition
 from flowcraft.builder_options import BatchOptions, NodeOptions, SubflowOptions, WaitOptions, require_known
 from flowcraft.durations import duration_s, duration_text
@@ -197,10 +198,11 @@ class FlowBuilder:
             if not self._nodes:
                 raise BlueprintError(f"flow {self.id}: it has no nodes; add one with .node(…)")
             metadata: dict[str, Any] = {} if self.version is None else {"version": self.version}
-            if self._entry_points:
-                metadata["cycleEntryPoints"] = self._entry_points
             nodes = tuple(self._with_defaults(node) for node in self._nodes)
-            drawn = Blueprint(self.id, nodes, tuple(map(self._wired, self._edges)), metadata)
+            edges = tuple(map(self._wired, self._edges))
+            if entries := self._entry_points or self._begun_by_loops(nodes, edges):
+                metadata["cycleEntryPoints"] = entries
+            drawn = Blueprint(self.id, nodes, edges, metadata)
             try:
                 self._built = Blueprint.from_dict(plain_json(drawn.to_dict()))
             except (NotJsonError, BlueprintError) as error:
@@ -237,6 +239,20 @@ class FlowBuilder:
             if (source, target) == (edge.source, edge.target)
             else replace(edge, source=source, target=target)
         )
+
+    def _begun_by_loops(
+        self, nodes: tuple[NodeDefinition, ...], edges: tuple[EdgeDefinition, ...]
+    ) -> list[str]:
+        """Starts of loops that nothing leads into: the flow begins with them."""
+        drawn = Blueprint(self.id, nodes, edges)
+        reached = reachable(drawn, analyze_blueprint(drawn).start_node_ids)
+        starts = {
+            f"{start}_scatter" if start in self._batches else start for start, _ in self._loops.values()
+        }
+        ahead = {start: reachable(drawn, [start]) for start in sorted((starts & drawn.node_ids) - reached)}
+        return [
+            start for start in ahead if not any(start in ahead[other] for other in ahead if other != start)
+        ]
 
     def _output_of(self, node_id: str) -> str:
         """The expression for a node's output, as the original writes it."""

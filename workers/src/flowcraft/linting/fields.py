@@ -34,10 +34,9 @@ def misspelt_fields(blueprint: Blueprint) -> Iterator[Finding]:
         if node.extra:
             where = f"node {node.id}"
             yield from _unread(node.extra, NODE_FIELDS, ("nodes", place), where, node.id)
-            for name in CONFIG_FIELDS:
-                if name in node.extra:
-                    message = f"{where}: {name!r} is read in `config` alone; move it there"
-                    yield _finding(message, ("nodes", place, name), node.id)
+            for name in node.extra:
+                if (told := _of_config(name)) is not None:
+                    yield _finding(f"{where}: {told}", ("nodes", place, name), node.id)
         if node.config.extra:
             path: Path = ("nodes", place, "config")
             yield from _unread(node.config.extra, CONFIG_FIELDS, path, f"node {node.id}: config", node.id)
@@ -52,6 +51,16 @@ def misspelt_fields(blueprint: Blueprint) -> Iterator[Finding]:
                     severity="warning",
                     path=finding.path,
                 )
+
+
+def _of_config(name: str) -> str | None:
+    """What to tell of a field of a node that belongs into its ``config``; None if it does not."""
+    if name in CONFIG_FIELDS:
+        return f"{name!r} is read in `config` alone; move it there"
+    meant = _MEANT.get(name) or Words(CONFIG_FIELDS).meant(name)
+    if meant in CONFIG_FIELDS and Words(NODE_FIELDS).meant(name) is None:
+        return f"nothing reads {name!r}; did you mean {meant!r}, in `config`?"
+    return None
 
 
 def _unread(
