@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from flowcraft_operator.handlers.run_record import POOL_FINALIZER, RUN_FINALIZER
 from flowcraft_operator.kube.client import KubeClient, login, read_deep_objects
-from flowcraft_operator.kube.errors import ConflictError, KubeError, NotFoundError
+from flowcraft_operator.kube.errors import ConflictError, ForbiddenError, KubeError, NotFoundError
 from flowcraft_operator.kube.resources import DEPLOYMENTS, PODS, WORKER_POOLS, WORKFLOW_RUNS, Resource
 from flowcraft_operator.settings import OperatorSettings, SettingsError
 
@@ -27,6 +27,9 @@ STOP_TIMEOUT_S: Final = 120.0
 
 async def release_all(kube: KubeClient, namespaces: tuple[str, ...] = ()) -> int:
     """Take the finalizers off all runs and pools; how many objects had one.
+
+    A namespace that was given and may not be read is told and left out: as a rule it was deleted, and the
+    operator's role with it.
 
     Raises:
         KubeError: the API server does not let it.
@@ -47,6 +50,10 @@ async def _all(
                 yield body
         except NotFoundError:
             continue  # the definitions are gone, and everything with them
+        except ForbiddenError as error:
+            if namespace is None:
+                raise
+            sys.stderr.write(f"flowcraft-operator release: namespace {namespace} is left out: {error}\n")
 
 
 async def _release(kube: KubeClient, resource: Resource, body: Mapping[str, Any]) -> bool:

@@ -82,7 +82,7 @@ class EventRecorder:
 
 def _name(subject: Subject, event: Event) -> str:
     text = f"{subject.uid}\0{event.reason}\0{event.message}"
-    return f"{subject.name[:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{subject.name[:200].rstrip('.-')}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _document(name: str, subject: Subject, event: Event, now: datetime) -> dict[str, Any]:
