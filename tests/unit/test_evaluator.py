@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.strategies import json_values
 
 from flowcraft.errors import EvaluationError
-from flowcraft.evaluator import (
-    MAX_LENGTH,
-    MAX_STEPS,
-    MAX_VALUES,
-    ExpressionEvaluator,
-    check_condition,
-    check_transform,
-    compile_expression,
-)
+from flowcraft.evaluator import ExpressionEvaluator, check_condition, check_transform
+from flowcraft.expressions.compiled import MAX_LENGTH, MAX_STEPS, MAX_VALUES, compile_expression
 
 EVALUATOR = ExpressionEvaluator()
 SCOPE: dict[str, Any] = {

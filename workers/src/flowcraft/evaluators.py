@@ -9,7 +9,8 @@ from typing import Any
 from flowcraft.blueprint import Blueprint
 from flowcraft.engine.inputs import Evaluator
 from flowcraft.errors import EvaluationError
-from flowcraft.evaluator import ExpressionEvaluator, compile_expression
+from flowcraft.evaluator import ExpressionEvaluator
+from flowcraft.expressions.compiled import compile_expression
 
 
 class PropertyEvaluator(ExpressionEvaluator):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from flowcraft.definition_reader import MAX_ATTEMPTS, MAX_MILLISECONDS
-from flowcraft.evaluator import MAX_LENGTH
+from flowcraft.expressions.compiled import MAX_LENGTH
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=MAX_MILLISECONDS)]

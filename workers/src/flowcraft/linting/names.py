@@ -15,7 +15,7 @@ from flowcraft.analysis import edges_taken, kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.engine.inputs import LOOP_CONTROLLER, controller_condition
 from flowcraft.errors import EvaluationError
-from flowcraft.evaluator import Expression, compile_expression
+from flowcraft.expressions.compiled import Expression, compile_expression
 from flowcraft.linting.finding import Finding, Path, Words
 
 RESULT_FIELDS: Final = ("output", "action")
