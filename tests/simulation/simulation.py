@@ -90,7 +90,7 @@ def simulate(seed: int, plan: Plan | None = None, story: Story | None = None) ->
     )
 
 
-async def _is_over(world: World) -> bool:
+async def is_over(world: World) -> bool:
     """Let a little time pass; whether nothing is left to happen, and nothing happens in the time of grace."""
     await asyncio.sleep(0.5)
     if not settled(world):
@@ -102,7 +102,7 @@ async def _is_over(world: World) -> bool:
 
 async def _live(world: World) -> tuple[float, int]:
     world.start()
-    while not await _is_over(world):
+    while not await is_over(world):
         if (
             world.now > max(world.last_fault_s, world.plan.storm_s, world.story.late_s) + PATIENCE_S
             or world.history.defects

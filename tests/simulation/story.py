@@ -72,6 +72,7 @@ class Story:
         subflows: Blueprints of the runs that its nodes start.
         busy: Nodes that work for so long that the others must be done before.
         newer: What every second worker has instead of the blueprint.
+        kept_s: How long its facts are kept after its end; None is for ever.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Story:
     subflows: tuple[Blueprint, ...] = ()
     busy: tuple[str, ...] = ()
     newer: Blueprint | None = None
+    kept_s: float | None = None
 
     @property
     def widest(self) -> int:

@@ -388,7 +388,13 @@ class Driver:
         if story.by_hand:
             await self._start_by_hand(RUN_INPUT)
         else:
-            request = RunRequest(RUN, "story", input=RUN_INPUT, deadline_s=story.deadline_s)
+            request = RunRequest(
+                RUN,
+                "story",
+                input=RUN_INPUT,
+                deadline_s=story.deadline_s,
+                ttl_after_finished_s=story.kept_s,
+            )
             await self.client.start(request, story.blueprint if story.pinned else None)
 
     async def _start_by_hand(self, run_input: Any) -> None:

@@ -212,8 +212,10 @@ class FactServer:
             raise StaleReadError(f"snapshot {reference} of run {run_id} is not visible")
         return cast("Mapping[str, Any]", _copy(found.value))
 
-    def purge(self, run_id: str) -> None:
+    def purge_items(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
+
+    def purge_header(self, run_id: str) -> None:
         header = self.headers.get(run_id)
         if header is not None:
             header.items.clear()  # numbers go on, so that an old version is never taken for a new one
@@ -329,7 +331,8 @@ class SimulatedFacts:
             yield page
 
     async def purge(self, run_id: str) -> None:
-        await self._link.call("facts.purge", lambda: self._server.purge(run_id))
+        await self._link.call("facts.purge items", lambda: self._server.purge_items(run_id))
+        await self._link.call("facts.purge header", lambda: self._server.purge_header(run_id))
 
 
 def _pages(found: list[T]) -> list[list[T]]:

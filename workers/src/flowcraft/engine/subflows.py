@@ -186,3 +186,12 @@ def child_of(record: NodeRecord) -> str:
     """The child run that a record tells of; empty if it tells of none."""
     told = record.waits_for or {}
     return str(told.get("runId") or "")
+
+
+def children_of(run_id: str, record: NodeRecord) -> list[str]:
+    """That child run, and before it those of the attempts that failed, of which no record tells any more."""
+    last = child_of(record)
+    before = (
+        [child_run_id(run_id, record.key, attempt) for attempt in range(1, record.attempt)] if last else []
+    )
+    return [*(child_id for child_id in before if child_id != last), last] if last else []

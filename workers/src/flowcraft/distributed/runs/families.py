@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from flowcraft.distributed.message import Message
 from flowcraft.distributed.queue_ports import Ports, hint
 from flowcraft.distributed.runs import header as headers
-from flowcraft.engine.subflows import child_of
+from flowcraft.engine.subflows import child_of, children_of
 from flowcraft.ports import HeaderQuery, Stored
 from flowcraft.ports.errors import PreconditionFailedError
 from flowcraft_api.wire import HeaderDocument
@@ -120,15 +120,16 @@ async def descendants(ports: Ports, run_id: str) -> list[str]:
 
 
 async def _children(ports: Ports, run_id: str, *, waiting: bool = False) -> AsyncIterator[Stored]:
-    """The headers of a run's children, by what its records tell."""
+    """The headers of a run's children, by what its records tell; ``waiting``: those still waited for."""
     async for page in ports.facts.records(run_id):
         for found in page:
             child_id = child_of(found.record)
             if not child_id or (waiting and found.record.resolved):
                 continue
-            stored = await ports.facts.read_header(child_id)
-            if stored is not None and is_child(stored.document, run_id):
-                yield stored
+            for each in [child_id] if waiting else children_of(run_id, found.record):
+                stored = await ports.facts.read_header(each)
+                if stored is not None and is_child(stored.document, run_id):
+                    yield stored
 
 
 async def with_mark(ports: Ports, stored: Stored) -> Stored:
