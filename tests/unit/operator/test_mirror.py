@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from flowcraft.clock import SystemClock
 from flowcraft.distributed.client import Client
 from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.embedded import open_embedded
+from flowcraft.ports import Discharge
 from flowcraft.ports.errors import PortError
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_operator.handlers.mirror import Mirror, MirrorPorts
@@ -188,3 +190,18 @@ def test_progress_of_redis_is_news_only_when_it_grew() -> None:
     assert kept.see_progress(3)
     assert kept.header is not None
     assert kept.header["progress"] == {"done": 3, "total": 4}
+
+
+async def test_a_header_of_strange_shape_hides_no_other_runs_progress(watched: Watched) -> None:
+    for run_id in ("odd", "good"):
+        await start(watched, run_id)
+        stored = await watched.client.facts.read_header(run_id)
+        assert stored is not None
+        shown: Any = {**stored.document, "progress": {"done": 0, "total": 3} if run_id == "good" else "half"}
+        await watched.client.facts.replace_header(stored, shown)
+        await watched.client.coordination.discharge(Discharge(run_id, "token", progress=2))
+        watched.runs[run_id] = record_of(run_id)
+    watched.start()
+    await watched.until(lambda: watched.progressed == ["good"])
+    assert watched.task is not None
+    assert not watched.task.done()

@@ -106,7 +106,9 @@ class RedisCoordinationStore(Coordination):
                 pipeline.hget(f"{_run(run_id)}s", "progress")
             counts = await pipeline.execute()
         return {
-            run_id: int(count) for run_id, count in zip(run_ids, counts, strict=True) if count is not None
+            run_id: int(count)
+            for run_id, count in zip(run_ids, counts, strict=True)
+            if count is not None and _text(count).isdigit()
         }
 
     async def lease(self, name: str, holder: str, lease_s: float) -> bool:

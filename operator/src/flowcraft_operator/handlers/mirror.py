@@ -170,7 +170,7 @@ class Mirror:
                 return  # it may lag
             for run_id, done in counts.items():
                 record = self.ports.active().get(run_id)
-                if record is not None and record.see_progress(done):
+                if record is not None and _grew(record, done):
                     self.ports.progressed(record)
 
     def _take(self, page: Sequence[Stored]) -> set[str]:
@@ -214,3 +214,12 @@ class Mirror:
             self.look_up(run_id)
         if run_id != text or not text:
             self.ports.arrived()
+
+
+def _grew(record: RunRecord, done: int) -> bool:
+    """Whether more of a run is resolved than was known; a strange header concerns its own run only."""
+    try:
+        return record.see_progress(done)
+    except (TypeError, KeyError) as error:
+        _log.warning("progress of run %s cannot be told: its header holds %r", record.uid, error)
+        return False
