@@ -247,6 +247,22 @@ async def test_the_context_has_input_and_keys_and_takes_writes(
     assert loaded.context == {"who": "eve", "k4": 4}
 
 
+async def test_the_context_has_outputs_of_nodes_and_nothing_that_was_deleted(
+    backend: AzureBackend, settings: AzureSettings, client: CosmosClient, run_id: str
+) -> None:
+    await backend.facts.create_header(header(run_id, input={"amount": 1, "a": "of the input"}))
+    records = [record("a", output={"n": 1}), record("b", output=2)]
+    writes = [ContextWrite("b", "written"), ContextWrite("amount", deleted=True)]
+    await backend.facts.commit(run_id, Commit(create=records, context=writes, seq=5))
+    context = CosmosDbContext(run_id, client=client, cosmos_database_name=settings.cosmos_database)
+    assert [await context.get(key) for key in ("a", "_outputs.a", "b", "_outputs.b")] == [
+        {"n": 1}, {"n": 1}, "written", 2,
+    ]  # fmt: skip
+    assert not await context.has("amount")
+    assert not await context.has("_outputs.amount")
+    assert await context.to_json() == {"a": "of the input", "b": "written"}
+
+
 async def test_keys_of_the_engine_itself_are_not_shown(
     backend: AzureBackend, settings: AzureSettings, client: CosmosClient, run_id: str
 ) -> None:

@@ -91,3 +91,16 @@ def test_subflow_of_a_blueprint_that_there_is_not(both: Any) -> None:
     ours, theirs = both([{"id": "a0", "uses": "subflow", "params": {"blueprintId": "nobody"}, "config": {}}])
     assert ours.status == theirs.status == "failed"
     assert ours.failed == ("n1",)
+
+
+@pytest.mark.parametrize("mode", ["in memory", "embedded"])
+def test_what_a_subflow_is_given_by_a_nodes_name_is_its_output(
+    upstream: Upstream, modes: Modes, mode: str
+) -> None:
+    child = {"id": "by-name", "nodes": [act("a0", "reads", reads=["x", "y"])], "edges": []}
+    params = {"blueprintId": "by-name", "inputs": {"x": "n0", "y": "field"}}
+    node = {"id": "n1", "uses": "subflow", "params": params, "config": {}}
+    blueprint = {"id": "p", "nodes": [act("n0", {"value": 1}), node], "edges": [edge("n0", "n1")]}
+    program = Program(blueprint, {"n0": "of the input", "field": 2}, ("n0", "n1"), (child,))
+    ours = modes.in_memory(program) if mode == "in memory" else modes.embedded(program)
+    assert ours.outputs["n1"] == _there(upstream, program).outputs["n1"] == {"x": 1, "y": 2}

@@ -291,7 +291,7 @@ class World:
         self.closing = True
         mine = asyncio.current_task()
         rest = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in rest:
+        for task in sorted(rest, key=_begun):  # so that what they say as they end is always the same
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
@@ -459,6 +459,11 @@ class Driver:
             self.world.misread.append(f"{key} was decided twice")
 
 
+def _begun(task: asyncio.Task[Any]) -> tuple[int, str]:
+    """Sorts tasks by their age: their names are numbered."""
+    return len(task.get_name()), task.get_name()
+
+
 def _app(process: Process, story: Story | None) -> App:
     app = App("simulation", dependencies={"process": process})
     if story is not None:
@@ -499,9 +504,10 @@ async def _work(ctx: NodeContext, params: Mapping[str, Any]) -> NodeResult:
         process.crash()
     await process.wait(3600.0 if ctx.attempt <= params.get("stalls", 0) else params["takes_s"])
     for name, expected in params.get("reads", {}).items():
-        found = await ctx.context.get(f"k_{name}")
-        if found != expected:
-            world.misread.append(f"{ctx.node_key} read {found!r} instead of {expected!r} from k_{name}")
+        for where in (f"k_{name}", *((f"_outputs.{name}", name) if params.get("outputs") else ())):
+            found = await ctx.context.get(where)
+            if found != expected:
+                world.misread.append(f"{ctx.node_key} read {found!r} instead of {expected!r} from {where}")
     if ctx.attempt <= params.get("fails", 0):
         raise RuntimeError("as the story says")
     output = f"{ctx.node_key}!" if params.get("opaque") else f"{ctx.node_key}-{digest(ctx.input)}"

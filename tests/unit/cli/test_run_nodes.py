@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from flowcraft.blueprint import Blueprint
+from flowcraft.embedded import open_embedded
+from flowcraft.ports import Commit, ContextWrite
 from flowcraft.records import NodeRecord
 from flowcraft_cli.node_rows import in_full, note_of, rows
-from flowcraft_cli.run_nodes import NodeView, folded
+from flowcraft_cli.run_nodes import NodeInputs, NodeView, folded
 from flowcraft_cli.timeline import WIDTH, bars
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -98,3 +101,25 @@ def test_one_node_key_in_full() -> None:
         "Raised at:  shop:7 in pay",
         "After:      OSError: away",
     ]
+
+
+async def test_inputs_do_not_show_a_field_of_the_runs_input_that_was_deleted() -> None:
+    blueprint = Blueprint.from_dict(
+        {
+            "id": "flow",
+            "nodes": [
+                {"id": "a", "uses": "code"},
+                {"id": "b", "uses": "code", "inputs": {"gone": "amount", "kept": "currency"}},
+            ],
+            "edges": [{"source": "a", "target": "b"}],
+        }
+    )
+    header: Any = {"id": "r", "runId": "r", "input": {"amount": 42, "currency": "EUR"}}
+    nodes = [view("a", "completed", 0, 1), view("b", "completed", 1, 2)]
+    async with open_embedded(":memory:", "orders") as backend:
+        deleted = [ContextWrite("amount", deleted=True)]
+        records = [node.record for node in nodes if node.record is not None]
+        await backend.facts.commit("r", Commit(create=records, context=deleted))
+        shown: Any = backend  # of a backend, it reads the facts
+        inputs = await NodeInputs(shown, header, blueprint).of(nodes[1:], nodes)
+    assert inputs == {"b": {"gone": None, "kept": "EUR"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, Literal
 
 from azure.cosmos.aio import CosmosClient
@@ -9,6 +10,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from flowcraft.engine.marks import is_mark
 from flowcraft.large_values import MARK, is_reference, whole_value
+from flowcraft.node import MISSING
 from flowcraft.ports import Commit, ContextWrite
 from flowcraft.ports.errors import BackendRefusedError
 from flowcraft_azure.containers import Container, CosmosAccount
@@ -22,9 +24,10 @@ _ALL: Final = "SELECT * FROM c WHERE c.type IN ('k', 'p') OR c.id = c.runId"
 class CosmosDbContext:
     """Reads and writes the context keys of a run.
 
-    Over the run's input, which is the first layer, lie the keys that nodes and callers wrote. A node should
-    use its own ``ctx.context``: what it writes there appears with its record, or not at all; what is written
-    here appears at once.
+    Over the run's input, which is the first layer, lie the keys that nodes and callers wrote. Where nobody
+    wrote or deleted a key, a node key means that node's output; ``_outputs.<node key>`` always does. A node
+    should use its own ``ctx.context``: what it writes there appears with its record, or not at all; what is
+    written here appears at once.
 
     Args:
         run_id: The run.
@@ -59,11 +62,12 @@ class CosmosDbContext:
         Raises:
             BackendRefusedError: it is a large value, and no container of these was given.
         """
-        return await self._whole(key, (await self._all()).get(key, default))
+        found = await self._found(key)
+        return default if found is MISSING else await self._whole(key, found)
 
     async def has(self, key: str) -> bool:
         """Whether the key exists, null included."""
-        return key in await self._all()
+        return await self._found(key) is not MISSING
 
     async def set(self, key: str, value: Any) -> None:
         """Write a key.
@@ -83,9 +87,23 @@ class CosmosDbContext:
         Raises:
             BackendRefusedError: there is a large value, and no container of these was given.
         """
-        return {key: await self._whole(key, value) for key, value in (await self._all()).items()}
+        first, kept, written = await self._layers()
+        shown = {name: value for name, value in first.items() if name not in written} | kept
+        return {key: await self._whole(key, value) for key, value in shown.items()}
 
-    async def _all(self) -> dict[str, Any]:
+    async def _found(self, key: str) -> Any:
+        """What a key means, large values still as references; ``MISSING`` if nothing."""
+        node_key = key.removeprefix("_outputs.")
+        first, kept, written = await self._layers()
+        if key in written:
+            return kept.get(key, MISSING)
+        item, _ = await self._contexts.read(item_id("n", node_key), self.run_id)
+        if item is not None and item.get("status") == "completed":
+            return item.get("output")
+        return kept.get(node_key, MISSING) if node_key != key else first.get(key, MISSING)
+
+    async def _layers(self) -> tuple[dict[str, Any], dict[str, Any], Collection[str]]:
+        """The input, the keys that were written, and the names of these and of those deleted."""
         items = [
             item async for page in self._contexts.query(_ALL, partition=self.run_id) for item in page.items
         ]
@@ -93,8 +111,7 @@ class CosmosDbContext:
         names = {item["key"] for item in written if item["type"] == "k"}
         names |= {name for item in written if item["type"] == "p" for name in item["entries"]}
         kept, _ = merged_context(written, {name for name in names if name != MARK and not is_mark(name)})
-        first = await self._input([item for item in items if item["id"] == self.run_id])
-        return {name: value for name, value in first.items() if name not in names} | kept
+        return await self._input([item for item in items if item["id"] == self.run_id]), kept, names
 
     async def _whole(self, key: str, value: Any) -> Any:
         if not is_reference(value):

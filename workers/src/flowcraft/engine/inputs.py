@@ -183,13 +183,16 @@ def input_behind(position: int, source: str, facts: Facts) -> Any:
 
 
 def given_value(source: str, plan: Plan, facts: Facts) -> Any:
-    """What a source in ``params.inputs`` of a subflow means: a context key, else a node's output."""
+    """What a source in ``params.inputs`` of a subflow means.
+
+    A context key, else a node's output, else a field of the run's input, whole or a part of it.
+    """
     if source in facts.context:
         return facts.context[source]
     given = facts.run_input
-    if isinstance(given, Mapping) and source in given and source not in facts.deleted:
-        return given[source]
-    return _named(source, plan, facts)
+    if source in plan.nodes or not isinstance(given, Mapping) or source not in given:
+        return _named(source, plan, facts)
+    return None if source in facts.deleted else given[source]
 
 
 def _named(source: str, plan: Plan, facts: Facts) -> Any:

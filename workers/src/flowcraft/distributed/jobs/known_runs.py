@@ -59,8 +59,9 @@ class Run:
         return self.stored.document["runId"]
 
     def learn_input(self, value: Any, serializer: Serializer) -> None:
-        """Know the run's input as nodes are given it; what people wrote means what it says."""
-        self.input = serializer.encode(value) if self.stored.document.get("plainInput") else value
+        """Know the run's input as nodes get it; what people wrote themselves means what it says."""
+        header = self.stored.document
+        self.input = serializer.encode(value) if header.get("plainInput") or not header.get("v") else value
         self.known_input = True
 
     def keep(self, record: NodeRecord) -> None:
