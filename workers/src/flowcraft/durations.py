@@ -26,7 +26,8 @@ def duration_s(value: Any) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         seconds = value / 1000
     else:
-        raise ValueError(f'{value!r} is no duration; write for example "30s", "10m", "1h30m" or "2d"')
+        shown = "nothing" if value is None else repr(value)
+        raise ValueError(f'{shown} is no duration; write for example "30s", "10m", "1h30m" or "2d"')
     if not 0 <= seconds <= MAX_DURATION_S:
         raise ValueError(f"{value!r} is no duration between 0 and 100 years")
     return seconds
