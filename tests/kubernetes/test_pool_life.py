@@ -62,6 +62,11 @@ async def test_a_missing_secret_and_a_missing_queue_are_told_by_name(scene: Scen
     scene.pool("other")
     unprovisioned = await scene.condition("flowcraftworkerpool", "other", "Ready", "BackendRefused")
     assert "flowcraft provision" in unprovisioned["message"]
+    queue = {"name": f"{scene.namespace}-orders"}
+    scene.pool("third", backend={"queue": queue, "cosmos": {"contextContainer": "nowhere"}})
+    container = await scene.condition("flowcraftworkerpool", "third", "BackendReachable", "BackendRefused")
+    assert "container nowhere" in container["message"]
+    assert "flowcraft provision" in container["message"]
 
 
 async def test_a_secret_that_was_gone_for_a_while_is_found_again(scene: Scene) -> None:

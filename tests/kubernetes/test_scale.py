@@ -125,12 +125,12 @@ async def test_at_rest_among_finished_runs_it_writes_and_reads_nothing(scene: Sc
     await until(
         "the first reconciliation", lambda: "lastReconciliation" in scene.get("fwp", "orders")["status"]
     )
-    await asyncio.sleep(5)
-    before = _cost(operator)
-
-    await asyncio.sleep(10)  # rest is what is measured: two polls of the status
-
-    after = _cost(operator)
+    for _ in range(3):  # what was begun before may still be written, later on a busy machine
+        before = _cost(operator)
+        await asyncio.sleep(10)  # rest is what is measured: two polls of the status
+        after = _cost(operator)
+        if after == before:
+            break
     _log.info(
         f"caught up after {caught_up_s:.1f} s, {operator.memory_mb():.0f} MB, at rest {before} -> {after}"
     )

@@ -190,6 +190,7 @@ class PoolConnection:
         self._probed_at = now
         try:
             await client.facts.read_header(PROBE_ID)
+            await client.facts.resolved(PROBE_ID, [PROBE_ID])  # it lies in a container of its own
         except PortError as error:
             self.report(error)
         else:
