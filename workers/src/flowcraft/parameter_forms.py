@@ -40,7 +40,9 @@ class ConfigForm(Part):
         None, description="Milliseconds an attempt may take; 0 or nothing: no limit."
     )
     fallback: str | None = Field(
-        None, description="Id of the node, or name of the implementation, that runs as the last attempt."
+        None,
+        description="Id of the node, or name of the implementation, that runs as the last attempt. Where a "
+        "node that no edge enters stands in, its edges are taken, too.",
     )
     join_strategy: Literal["all", "any"] | None = Field(
         None,
