@@ -73,6 +73,7 @@ class Story:
         busy: Nodes that work for so long that the others must be done before.
         newer: What every second worker has instead of the blueprint.
         kept_s: How long its facts are kept after its end; None is for ever.
+        beside: Another run of the same blueprint is started with it, to which nobody does anything.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Story:
     busy: tuple[str, ...] = ()
     newer: Blueprint | None = None
     kept_s: float | None = None
+    beside: bool = False
 
     @property
     def widest(self) -> int:

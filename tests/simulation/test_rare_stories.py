@@ -51,3 +51,18 @@ def test_clocks_that_are_minutes_apart(family: str) -> None:
     for seed in range(20_000_000, 20_000_004):
         plans = [Plan(skew_s=90.0), replace(storm(seed), skew_s=90.0)]
         _all_well([simulate(seed, plan, FAMILIES[family](seed)) for plan in plans])
+
+
+@pytest.mark.parametrize("family", ["graph", "children", "loops"])
+def test_runs_beside_each_other_have_nothing_in_common(family: str) -> None:
+    """Two runs of one blueprint, with the same node keys, in the same workers."""
+    tried = 0
+    for seed in range(20_000_000, 20_000_006):
+        story = FAMILIES[family](seed)
+        if story.status == "awaiting" or story.decisions or story.by_hand or story.kills:
+            continue
+        story = replace(story, beside=True)
+        plans = [Plan(), Plan(lag_s=0.25), storm(seed)]
+        _all_well([simulate(seed, plan, story) for plan in plans])
+        tried += 1
+    assert tried

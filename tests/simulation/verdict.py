@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from tests.simulation.ports.facts import Version
 from tests.simulation.story import Told
-from tests.simulation.world import RUN, World
+from tests.simulation.world import BESIDE, RUN, World
 
 from flowcraft.distributed.message import Message
 from flowcraft.engine.children import owner_of
@@ -71,6 +71,8 @@ def settled(world: World) -> bool:
         world.ended_s = world.now
     if not world.acted or world.queue.messages:
         return False
+    if world.story.beside and final_header(world, BESIDE).get("status") not in TERMINAL_STATUSES:
+        return False
     if over:
         return not list(_active_children(world))
     if world.reconciled and world.story.deadline_s is not None:
@@ -89,6 +91,7 @@ def violations(world: World) -> list[str]:
     checks = [
         _defects,
         _end,
+        _beside,
         _once,
         _pinned,
         _busy,
@@ -137,6 +140,22 @@ def _end(world: World) -> Iterator[str]:
         yield f"the run is {status}, not {' or '.join(sorted(allowed))}: {header.get('message', '')}"
     if world.story.status == "awaiting" and status not in TERMINAL_STATUSES:
         yield from _listing(world)
+
+
+def _beside(world: World) -> Iterator[str]:
+    """Another run of the same blueprint has nothing of this one, and comes to its own end."""
+    if not world.story.beside:
+        return
+    header, records = final_header(world, BESIDE), final_records(world, BESIDE)
+    if header.get("status") != world.story.status:
+        yield f"{BESIDE} is {header.get('status')}, not {world.story.status}: {header.get('message', '')}"
+    for key, told in world.story.told.items():
+        record = records.get(key)
+        if record is None:
+            if header.get("status") == "completed":
+                yield f"{BESIDE} completed without a record of {key}"
+        elif record.status == "completed" and told.certain and record.output != told.output:
+            yield f"node {key} of {BESIDE} gave {record.output!r} instead of {told.output!r}"
 
 
 def _listing(world: World) -> Iterator[str]:
@@ -260,7 +279,8 @@ def _afterwards(world: World) -> Iterator[str]:
     header = world.facts.headers.get(RUN)
     versions = header.items["header"] if header else []
     ends = [one.at for one in versions if one.value["status"] in TERMINAL_STATUSES]
-    late = [began.key for began in world.began if ends and began.at_s > ends[0] + AFTERWARDS_S]
+    mine = [began for began in world.began if began.run_id == RUN]
+    late = [began.key for began in mine if ends and began.at_s > ends[0] + AFTERWARDS_S]
     if late:
         yield f"began long after the end of the run: {late}"
 
@@ -375,7 +395,7 @@ def _families(world: World) -> Iterator[str]:
 def child_headers(world: World) -> Iterator[list[Version[dict[str, Any]]]]:
     """All versions of the header of each run that a node started."""
     for run_id, partition in world.facts.headers.items():
-        if run_id != RUN:
+        if run_id not in (RUN, BESIDE):
             yield partition.items["header"]
 
 

@@ -35,6 +35,7 @@ from flowcraft.ports.errors import BackendUnavailableError, ConflictError, PortE
 T = TypeVar("T")
 QUEUE: Final = "orders"
 RUN: Final = "run-1"
+BESIDE: Final = "run-2"
 SLOWEST_S: Final = 4.0
 """Half a call takes no longer: clients give up on what takes longer, and that is a fault of its own."""
 RECONCILE_S: Final = 60.0
@@ -371,6 +372,9 @@ class Driver:
         """Do everything once; unavailable services are tried again, as people do."""
         world = self.world
         await self._persist(self._start)
+        if world.story.beside:
+            request = RunRequest(BESIDE, "story", input=RUN_INPUT)
+            await self._persist(lambda: self.client.start(request))
         acts = [self._act(act.verb, act.after_s, act.lasts_s) for act in world.story.acts]
         decisions = [self._decide(key, action) for key, action in world.story.decisions.items()]
         await asyncio.gather(*acts, *decisions)
