@@ -110,6 +110,7 @@ def test_wrong_use_of_run(capsys: pytest.CaptureFixture[str], arguments: list[st
         (["decide", "nobody", "approve", "--output", "{by: ada}"], "--output is no JSON"),
         (["start", "order", "--input", "[1]"], "--input must be a JSON object"),
         (["start", "order", "--input", "@nowhere.json"], "nowhere.json cannot be read"),
+        (["start", ""], "name the blueprint"),
         (["start", "order", "--deadline", "soon"], "write it like 30s, 5m or 1h30m"),
         (["retry", "nobody", "--set", "rate"], "write it like KEY=VALUE"),
         (["retry", "nobody", "--set", "rate={"], "--set rate: the value is no JSON"),

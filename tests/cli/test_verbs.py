@@ -76,8 +76,11 @@ def test_a_run_that_fails_is_exit_code_one_for_whoever_waits(shop: Command) -> N
     with worker(shop, "shop.flows:app"):
         ended = shop("start", "order", "--input", '{"amount": -5}', "--run-id", "one", "--wait", "-o", "json")
         watched = shop("watch", "one")
+    unwaited = shop("start", "order", "--input", '{"amount": -5}', "--run-id", "one")
 
     assert ended.code == watched.code == 1
+    assert "one: NodeFailed: node charge failed: " in ended.err
+    assert (unwaited.code, unwaited.out) == (0, "one\n")
     assert ended.data["status"]["failures"][0]["nodeKey"] == "charge"
     assert watched.rows["one"][1] == "Failed"
 

@@ -96,6 +96,15 @@ def edge(**fields: Any) -> Blueprint:
             "inputs name 'tell', which never runs before it",
         ),
         (
+            order(
+                {"ship": {"config": {"fallback": "tell"}}, "tell": {"inputs": "charge"}},
+                [{"source": "charge", "target": "ship"}],
+            ),
+            "OUTPUT_NOT_BEFORE",
+            ("nodes", 2, "inputs"),
+            "node tell: inputs of a fallback are not read: it gets those of the node that it stands in for",
+        ),
+        (
             order({"charge": {"inputs": "charge"}}),
             "OUTPUT_NOT_BEFORE",
             ("nodes", 0, "inputs"),

@@ -196,6 +196,7 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
     if not any(node.config.fallback for node in blueprint.nodes):
         return
     nodes = {node.id: node for node in blueprint.nodes}
+    known = Words([*nodes, *(registry or ())])
     for node in blueprint.nodes:
         fallback = node.config.fallback
         if fallback is None:
@@ -204,6 +205,7 @@ def _fallbacks(blueprint: Blueprint, registry: Collection[str] | None) -> Iterat
             if registry is not None and fallback not in registry:
                 message = (
                     f"the fallback {fallback!r} of node {node.id} is neither a node nor an implementation"
+                    f"{known.hint(fallback)}"
                 )
                 yield Finding("UNKNOWN_FALLBACK", message, node.id)
             continue

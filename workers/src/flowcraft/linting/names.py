@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from flowcraft.analysis import edges_taken, kinds
+from flowcraft.analysis import edges_taken, fallback_only_ids, kinds
 from flowcraft.blueprint import Blueprint, EdgeDefinition, NodeDefinition
 from flowcraft.engine.inputs import LOOP_CONTROLLER, controller_condition
 from flowcraft.errors import EvaluationError
@@ -92,6 +92,7 @@ class _Looker:
         self._names = Words(self._ids)
         self._known = Words(self._ids | self._keys)
         self._blueprint = blueprint
+        self._fallbacks = fallback_only_ids(blueprint)
         self._steps = MAX_STEPS
 
     def inputs(self, place: int, node: NodeDefinition) -> Iterator[Finding]:
@@ -110,7 +111,11 @@ class _Looker:
             if head in self._ids:
                 if not self._comes_before(head, node.id, or_is=False):
                     told = (
-                        f"node {node.id}: inputs name {head!r}, which never runs before it, so it gets null"
+                        f"node {node.id}: inputs of a fallback are not read: it gets those of the node "
+                        "that it stands in for"
+                        if node.id in self._fallbacks
+                        else f"node {node.id}: inputs name {head!r}, which never runs before it, "
+                        "so it gets null"
                     )
                     yield self._plain("OUTPUT_NOT_BEFORE", told, node.id, path)
             elif head not in self._keys and self._known.meant(head):

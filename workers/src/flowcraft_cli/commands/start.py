@@ -70,12 +70,14 @@ def start(  # noqa: PLR0913, PLR0917  each is an option
     """Start a run for the workers of a backend; print its id.
 
     With `-o json` or `-o yaml`, the run itself is printed. With `--wait`, stderr tells why a run does not go
-    on. The workers run elsewhere: `flowcraft worker`, or a pool on a cluster.
+    on or has failed. The workers run elsewhere: `flowcraft worker`, or a pool on a cluster.
     """
     import uuid
 
     from flowcraft.distributed.runs.header import RunRequest
 
+    if not blueprint.strip():
+        raise UsageError("name the blueprint, for example: flowcraft start order")
     settings = Settings.read(backend=backend, db=db, queue=queue)
     request = RunRequest(
         run_id=run_id or str(uuid.uuid4()),
@@ -97,7 +99,10 @@ async def _start(settings: Settings, request: RunRequest, output: options.Output
 
 
 async def show_started(backend: Backend, run_id: str, output: options.OutputFormat, *, wait: bool) -> int:
-    """Print the id of a run that was just started, or the run itself; gives the command's exit code."""
+    """Print the id of a run that was just started, or the run itself; gives the command's exit code.
+
+    Only who waits is told by the exit code how the run ended: else it would depend on how fast a worker was.
+    """
     from flowcraft_cli.commands.watch import follow
     from flowcraft_cli.views import RunView, print_runs, put
 
@@ -109,9 +114,11 @@ async def show_started(backend: Backend, run_id: str, output: options.OutputForm
     view = RunView.of(await backend.client.header(run_id), backend.clock.now())
     if wait:
         view = await follow(backend, run_id, _Obstacles())
+        if view.failed:
+            note(f"{view.name}: {view.reason}: {view.message}")
     if not tabular:
         print_runs([view], output, single=True)
-    return RUN_FAILED if view.failed else OK
+    return RUN_FAILED if wait and view.failed else OK
 
 
 class _Obstacles:

@@ -59,4 +59,6 @@ def require_same(record: NodeRecord, decision: Mapping[str, Any]) -> None:
         RefusedError: it is another one.
     """
     if record.decision != decision:
-        raise RefusedError(f"node {record.key} was already decided otherwise")
+        action = (record.decision or {}).get("action")
+        before = f", with action {action!r}" if action else ""
+        raise RefusedError(f"node {record.key} was already decided otherwise{before}")

@@ -143,7 +143,7 @@ ACTIVE: Final = (RunState.PENDING, RunState.RUNNING, RunState.AWAITING, RunState
 ENDED: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
 _NO_RUN: Final = Ruling(Outcome.NO_RUN)
 _SO_ALREADY: Final = Ruling(Outcome.NOTHING)
-_ENDED: Final = "the run has already {status}; it cannot be %s"
+_ENDED: Final = "the run is already {status}; it cannot be %s"
 
 
 def _done(becomes: RunState | None = None, note: str = "") -> Ruling:
@@ -217,7 +217,7 @@ RUNS: Final[Mapping[Verb, Mapping[RunState, Ruling]]] = {
 
 _NOT_WAITING: Final = "node {node} does not wait: it is {status}"
 _NOT_WAITING_YET: Final = _not_yet("node {node} is not waiting yet; decide again once it is")
-_OVER: Final = _refused("the run has already {run}; nothing waits in it")
+_OVER: Final = _refused("the run is already {run}; nothing waits in it")
 
 DECISIONS: Final[Mapping[NodeState, tuple[Ruling, Ruling]]] = {
     NodeState.NONE: (_NOT_WAITING_YET, _OVER),
