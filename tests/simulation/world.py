@@ -85,7 +85,8 @@ class Process:
         """Its view of the services."""
         world = self.world
         facts: FactStore = SimulatedFacts(world.facts, self)
-        if world.plan.inline_bytes:
+        by_hand = world.story.by_hand and self.name == "client"  # it knows items only
+        if world.plan.inline_bytes and not by_hand:
             values = SimulatedValues(world.values, self)
             facts = LargeValueFacts(facts, values, world.plan.inline_bytes)
         return {
