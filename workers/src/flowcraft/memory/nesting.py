@@ -15,9 +15,10 @@ from flowcraft.memory.lanes import Lanes
 from flowcraft.memory.ledger import Ledger
 from flowcraft.memory.program import Program
 from flowcraft.memory.result import Decision, RunResult
+from flowcraft.memory.settlement import Act
 from flowcraft.memory.subflows import Asked, input_of, output_of, why_failed, writes_of
 from flowcraft.memory.surround import Surround
-from flowcraft.memory.turns import Act, Turns
+from flowcraft.memory.turns import Turns
 from flowcraft.node import NodeResult
 
 

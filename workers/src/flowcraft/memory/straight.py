@@ -16,7 +16,7 @@ from flowcraft.engine.inputs import input_behind, node_input
 from flowcraft.executor import execute_again
 from flowcraft.memory.ledger import Ledger
 from flowcraft.memory.program import Straight
-from flowcraft.memory.turns import Act
+from flowcraft.memory.settlement import Act
 from flowcraft.node import NodeContext, NodeResult, RunContext
 from flowcraft.records import NodeRecord
 
