@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
 
 import kopf
+import structlog
 
 from flowcraft_operator.handlers.operator import Operator
 from flowcraft_operator.handlers.registration import registry_of
@@ -72,8 +73,23 @@ async def _lacking(kube: KubeClient) -> str:
 def _set_up_logs(settings: OperatorSettings) -> None:
     log_format = kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL
     kopf.configure(log_format=log_format)
+    structlog.configure(  # what the runtime tells, of reconciliation above all, goes the same way
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            _sentence,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
     level = logging.getLevelNamesMapping()[settings.log_level]
     logging.getLogger().setLevel(level)
     # Kopf tells of every tick of every timer, the SDKs of every request.
     for name in ("kopf", "azure", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _sentence(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> str:
+    """An entry of the runtime as one text: what happened, then to what."""
+    event = entry.pop("event", "")
+    facts = ", ".join(f"{name}={value}" for name, value in entry.items())
+    return f"{event} ({facts})" if facts else str(event)
