@@ -140,6 +140,42 @@ def edge(**fields: Any) -> Blueprint:
             ("nodes", 1, "param"),
             "nothing reads 'param'; did you mean 'params'?",
         ),
+        (
+            order({"ship": {"uses": "batch-gather", "params": {"outputkey": "sums"}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "outputkey"),
+            "node ship: params: nothing reads 'outputkey'; did you mean 'outputKey'?",
+        ),
+        (
+            order({"ship": {"uses": "batch-scatter", "params": {"concurency": 3}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "concurency"),
+            "did you mean 'concurrency'?",
+        ),
+        (
+            order({"ship": {"uses": "batch-scatter", "params": {"config": {"retries": 3}}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "config", "retries"),
+            "node ship: params.config: nothing reads 'retries'; did you mean 'maxRetries'?",
+        ),
+        (
+            order({"ship": {"uses": "loop-controller", "params": {"max_iterations": 3}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "max_iterations"),
+            "did you mean 'maxIterations'?",
+        ),
+        (
+            order({"ship": {"uses": "sleep", "params": {"duration": "1s", "durations": "1s"}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "durations"),
+            "did you mean 'duration'?",
+        ),
+        (
+            order({"ship": {"uses": "subflow", "params": {"blueprintID": "stock", "mine": 1}}}),
+            "MISSPELT_FIELD",
+            ("nodes", 1, "params", "blueprintID"),
+            "did you mean 'blueprintId'?",
+        ),
         (edge(condtion="x"), "MISSPELT_FIELD", ("edges", 0, "condtion"), "did you mean 'condition'?"),
         (order(metdata={"version": "1"}), "MISSPELT_FIELD", ("metdata",), "did you mean 'metadata'?"),
         (
@@ -237,6 +273,8 @@ def test_what_stands_behind_an_edge_that_is_never_taken_is_told() -> None:
         edge(transform="input.items.map(item, item.price + context.tax)"),
         edge(condition="_outputs.charge.paid == result.output.paid"),
         edge(condition="approved"),
+        order({"ship": {"uses": "wait", "params": {"durations": 1, "who": "ada"}}}),
+        order({"ship": {"params": {"outputkey": "its own", "config": {"retries": 1}}}}),
         order(metadata={"version": "1", "owner": "ada"}),
     ],
 )

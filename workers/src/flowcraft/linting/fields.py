@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from flowcraft.blueprint import Blueprint
+from flowcraft.blueprint import Blueprint, NodeDefinition
 from flowcraft.blueprint_schema import BlueprintForm, EdgeForm, NodeForm, fields_of
 from flowcraft.linting.finding import Finding, Path, Words
-from flowcraft.parameter_forms import ConfigForm
+from flowcraft.parameter_forms import PARAMS, ConfigForm
 
 NODE_FIELDS: Final = fields_of(NodeForm)
 CONFIG_FIELDS: Final = fields_of(ConfigForm)
 EDGE_FIELDS: Final = fields_of(EdgeForm)
 BLUEPRINT_FIELDS: Final = fields_of(BlueprintForm)
+PARAM_FIELDS: Final = {uses: fields_of(form) for uses, form in PARAMS.items()}
 _MEANT: Final[Mapping[str, str]] = {
     "retries": "maxRetries",
     "retry": "maxRetries",
@@ -40,6 +41,8 @@ def misspelt_fields(blueprint: Blueprint) -> Iterator[Finding]:
         if node.config.extra:
             path: Path = ("nodes", place, "config")
             yield from _unread(node.config.extra, CONFIG_FIELDS, path, f"node {node.id}: config", node.id)
+        if node.uses in PARAM_FIELDS:
+            yield from _params(node, ("nodes", place, "params"))
     for place, edge in enumerate(blueprint.edges):
         if edge.extra:
             where = f"edge {edge.source} -> {edge.target}"
@@ -51,6 +54,22 @@ def misspelt_fields(blueprint: Blueprint) -> Iterator[Finding]:
                     severity="warning",
                     path=finding.path,
                 )
+
+
+def _params(node: NodeDefinition, path: Path) -> Iterator[Finding]:
+    """Parameters of the engine's own kinds; those of an implementation are its own business."""
+    yield from _unread_of(node.params, PARAM_FIELDS[node.uses], path, f"node {node.id}: params", node.id)
+    config = node.params.get("config")
+    if node.uses == "batch-scatter" and isinstance(config, Mapping):
+        where = f"node {node.id}: params.config"
+        yield from _unread_of(config, CONFIG_FIELDS, (*path, "config"), where, node.id)
+
+
+def _unread_of(
+    fields: Mapping[str, Any], known: Collection[str], path: Path, where: str, node: str
+) -> Iterator[Finding]:
+    extra = {name: value for name, value in fields.items() if name not in known}
+    yield from _unread(extra, known, path, where, node)
 
 
 def _of_config(name: str) -> str | None:
