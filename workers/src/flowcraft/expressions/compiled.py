@@ -22,6 +22,7 @@ from flowcraft.expressions.library import cel
 from flowcraft.expressions.reads import Path, Reading, read
 from flowcraft.expressions.scope import ReadTree, count_values
 from flowcraft.expressions.spelling import function_meant, meant_otherwise, refuse_spellings
+from flowcraft.expressions.syntax import syntax_error
 from flowcraft.expressions.tokens import Token, tokens
 
 MAX_LENGTH: Final = 2000
@@ -157,7 +158,7 @@ def _compile(source: str) -> Expression:
     try:
         program = cel.compile(source)
     except ValueError as error:
-        raise meant_otherwise(source, words) or _parse_error(source, str(error)) from None
+        raise meant_otherwise(source, words) or _parse_error(source, str(error), words) from None
     reading = read(words)
     _refuse_form(source, program, reading, words)
     return Expression(source, None, program, reading, ReadTree.of(reading.paths, reading.tested))
@@ -179,7 +180,7 @@ def _refuse_form(source: str, program: cel.Program, reading: Reading, words: tup
         )
 
 
-def _parse_error(source: str, text: str) -> EvaluationError:
+def _parse_error(source: str, text: str, words: tuple[Token, ...]) -> EvaluationError:
     if "Recursion limit" in text:
         return EvaluationError("it nests too deeply", source)
     found = _PLACE.search(text)
@@ -187,7 +188,7 @@ def _parse_error(source: str, text: str) -> EvaluationError:
         return EvaluationError("it cannot be parsed", source)
     line, column, reason = int(found.group(1)), int(found.group(2)), found.group(3)
     before = source.split("\n")[: line - 1]
-    return EvaluationError(reason, source, sum(len(text) + 1 for text in before) + column)
+    return syntax_error(reason, source, words, sum(len(text) + 1 for text in before) + column)
 
 
 def _reason(error: Exception) -> str:
