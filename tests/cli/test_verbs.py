@@ -99,7 +99,7 @@ def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
     with worker(waiting, "shop.flows:app"):
         watched = waiting("watch", "order-1003")
     again = waiting(*answer)
-    other = waiting("decide", "order-1003", "approve", "--action", "refused")
+    other = waiting("decide", "order-1003", "approve", "--action", "refused", "--force")
 
     assert decided.code == 0
     assert "flowcraft worker --app MODULE:ATTRIBUTE" in decided.error_line
@@ -109,6 +109,16 @@ def test_a_decision_lets_the_run_go_on(waiting: Command) -> None:
     assert (again.code, again.err) == (0, "")
     assert other.code == 2
     assert "already" in other.error_line
+
+
+def test_an_action_that_no_edge_asks_for_is_refused_unless_forced(waiting: Command) -> None:
+    misspelt = waiting("decide", "order-1003", "approve", "--action", "aproved")
+    forgotten = waiting("decide", "order-1003", "approve")
+    forced = waiting("decide", "order-1003", "approve", "--action", "aproved", "--force")
+
+    assert (misspelt.code, "edges ask for approved" in misspelt.error_line) == (2, True)
+    assert (forgotten.code, "without an action" in forgotten.error_line) == (2, True)
+    assert forced.code == 0
 
 
 def test_a_run_goes_on_as_a_new_one_and_is_deleted(waiting: Command) -> None:

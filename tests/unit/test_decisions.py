@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowcraft.blueprint import Blueprint
-from flowcraft.linting.decisions import untaken
+from flowcraft.linting.decisions import misspelt_action, untaken
 
 
 def blueprint(*actions: str | None) -> Blueprint:
@@ -36,3 +36,13 @@ def test_nothing_is_told_where_an_edge_may_be_taken_or_none_is_drawn(
     actions: tuple[str | None, ...], given: str | None
 ) -> None:
     assert untaken(blueprint(*actions), "ask", given) is None
+
+
+def test_an_action_that_is_nearly_one_that_an_edge_asks_for_is_told_with_it() -> None:
+    told = misspelt_action(blueprint("approved", "refused"), "ask", "aproved")
+    assert told == "no edge of ask asks for action 'aproved'; did you mean 'approved'?"
+
+
+@pytest.mark.parametrize("given", [None, "approved", "later"])
+def test_an_action_that_may_be_meant_is_taken_as_it_is(given: str | None) -> None:
+    assert misspelt_action(blueprint("approved", "refused"), "ask", given) is None

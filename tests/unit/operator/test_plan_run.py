@@ -314,8 +314,15 @@ class TestStatus:
         plan = plan_run(spec(), None, replace(HELD, previous=pending, pool_problem=AWAY), NOW)
         assert (plan.step, reason(plan), reason(plan, "Succeeded")) == (None, "Accepted", AWAY.reason)
 
+    def test_a_decision_that_cannot_be_meant_is_not_given(self) -> None:
+        waits = header("awaiting", awaiting=[{"nodeKey": "approve", "kind": "wait"}])
+        decided = spec(decisions=[Decision(node_key="approve", action="aproved")])
+        assert isinstance(plan_run(decided, waits, ACTIVE, NOW).step, Decide)
+        misspelt = replace(ACTIVE, misdirected={"approve": "no edge of approve asks for action 'aproved'"})
+        assert plan_run(decided, waits, misspelt, NOW).step is None
+
     def test_a_decision_that_no_node_can_wait_for_is_told(self) -> None:
-        misdirected = RunObstacle(UNKNOWN_DECISION, "spec.decisions: blueprint order has no node 'aprove'.")
+        misdirected = {"aprove": "blueprint order has no node 'aprove'"}
         waits = header("awaiting", awaiting=[{"nodeKey": "approve", "kind": "wait"}])
         plan = plan_run(spec(), waits, replace(ACTIVE, misdirected=misdirected), NOW)
         assert plan.status is not None

@@ -53,7 +53,7 @@ class RunRecord:
         refused: Node keys whose decision was refused for good.
         drift: What was found when spec and header were compared.
         compared: The generation that was compared.
-        misdirected: What was found of decisions that no node of the pinned blueprint can wait for.
+        misdirected: Decisions that cannot be meant, by node key, and why not.
         decisions_of: The generation and the pinned blueprint for which decisions were looked at.
         written_at: When the status was written last, or the record made.
         too_deep: The object is nested deeper than anything here reads; its spec is not kept.
@@ -77,7 +77,7 @@ class RunRecord:
     decided: dict[str, datetime] = field(default_factory=dict)
     drift: RunObstacle | None = None
     compared: int | None = None
-    misdirected: RunObstacle | None = None
+    misdirected: Mapping[str, str] = field(default_factory=dict)
     decisions_of: tuple[int | None, str] | None = None
     too_deep: bool = False
 

@@ -10,7 +10,7 @@ from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.client import Client, RunNotFoundError
 from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.errors import BlueprintError
-from flowcraft.linting.decisions import unknown_decision
+from flowcraft.linting.decisions import misspelt_action, unknown_decision
 from flowcraft.ports import Clock
 from flowcraft.ports.errors import (
     BackendRefusedError,
@@ -24,7 +24,6 @@ from flowcraft_api.run_status import (
     BLUEPRINT_INVALID,
     BLUEPRINT_NOT_FOUND,
     INPUT_TOO_LARGE,
-    UNKNOWN_DECISION,
     RunObstacle,
 )
 from flowcraft_api.wire import HeaderDocument
@@ -83,8 +82,10 @@ class RunVerbs:
         record.see_header(document, record.etag, self._clock.now())
         return document
 
-    async def misdirected(self, record: RunRecord, run: WorkflowRun) -> RunObstacle | None:
-        """Decisions of the spec that no node of the pinned blueprint can wait for.
+    async def misdirected(self, record: RunRecord, run: WorkflowRun) -> dict[str, str]:
+        """Decisions of the spec that cannot be meant, by node key, and why not.
+
+        No node of the pinned blueprint can wait for them, or an action is nearly one that an edge asks for.
 
         Raises:
             PortError: the blueprint cannot be read now.
@@ -97,11 +98,14 @@ class RunVerbs:
         if snapshot is None and reference:
             snapshot = dict(await client.facts.read_snapshot(record.uid, reference))
         if snapshot is None:
-            return None
-        blueprint = Blueprint.from_dict(snapshot)
-        told = [unknown_decision(blueprint, decision.node_key) for decision in run.spec.decisions]
-        known = [text for text in told if text]
-        return RunObstacle(UNKNOWN_DECISION, f"spec.decisions: {'; '.join(known)}") if known else None
+            return {}
+        blueprint, told = Blueprint.from_dict(snapshot), {}
+        for decision in run.spec.decisions:
+            key = decision.node_key
+            why = unknown_decision(blueprint, key) or misspelt_action(blueprint, key, decision.action)
+            if why:
+                told[key] = why
+        return told
 
     async def _step(self, step: Step, record: RunRecord, run: WorkflowRun, client: Client) -> list[Event]:
         match step:

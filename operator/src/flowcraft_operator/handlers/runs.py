@@ -218,6 +218,7 @@ class Runs:
         looked_at = (run.metadata.generation, pinned or "")
         if not pinned or record.deleting or record.decisions_of == looked_at:
             return
+        record.misdirected = {}
         if run.spec.decisions:
             try:
                 record.misdirected = await self._verbs.misdirected(record, run)

@@ -17,6 +17,7 @@ from flowcraft_api.run_status import (
     CANCELLED,
     DECIDED,
     SPEC_CHANGE_IGNORED,
+    UNKNOWN_DECISION,
     RunObstacle,
     run_status,
 )
@@ -68,7 +69,7 @@ class RunFacts:
         failure: Why the last step failed.
         decided: Node keys that were decided by this process, and when.
         drift: What of the spec differs from what the run pinned, where that was compared.
-        misdirected: Which decisions of the spec no node of the pinned blueprint can wait for.
+        misdirected: Decisions of the spec that cannot be meant, by node key, and why not; they are not given.
         written_at: When the status was written last by this process.
         deletion_grace: How long a deletion may wait for the backend.
         display_every: How often DURATION and PROGRESS may be written.
@@ -87,7 +88,7 @@ class RunFacts:
     failure: RunObstacle | None = None
     decided: Mapping[str, datetime] = field(default_factory=dict)
     drift: RunObstacle | None = None
-    misdirected: RunObstacle | None = None
+    misdirected: Mapping[str, str] = field(default_factory=dict)
     written_at: datetime | None = None
     deletion_grace: timedelta = DELETION_GRACE
     display_every: timedelta = WRITE_EVERY
@@ -222,8 +223,9 @@ def _beside_header(header: HeaderDocument, facts: RunFacts) -> list[RunObstacle]
             obstacles.append(facts.failure)
         elif facts.workers_problem is not None and header.get("status") == "running":
             obstacles.append(facts.workers_problem)
-        elif facts.misdirected is not None and not header.get("reason"):
-            obstacles.append(facts.misdirected)
+        elif facts.misdirected and not header.get("reason"):
+            told = "; ".join(facts.misdirected.values())
+            obstacles.append(RunObstacle(UNKNOWN_DECISION, f"spec.decisions: {told}"))
     drift = facts.drift or _drift_before(header, facts)
     return [*obstacles, drift] if drift is not None else obstacles
 
@@ -257,6 +259,8 @@ def _decision(spec: WorkflowRunSpec, header: HeaderDocument, facts: RunFacts, no
     waiting = {each.get("nodeKey") for each in listed if each.get("kind") in DECIDED}
     subflows = tuple(f"{each.get('nodeKey')}/" for each in listed if each.get("kind") == "run")
     for decision in spec.decisions:
+        if decision.node_key in facts.misdirected:
+            continue
         given_at = facts.decided.get(decision.node_key)
         if given_at is not None and now - given_at < DECIDE_AGAIN_AFTER:
             continue

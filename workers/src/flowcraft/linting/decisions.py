@@ -1,4 +1,4 @@
-"""Decisions that are given to nodes which no run of a blueprint has."""
+"""Decisions that cannot be meant: on nodes which no run has, with actions that no edge asks for."""
 
 from __future__ import annotations
 
@@ -32,17 +32,31 @@ def unknown_decision(blueprint: Blueprint, node_key: str) -> str | None:
     return f"blueprint {blueprint.id} has no node {node_id!r}{hint or told}"
 
 
+def misspelt_action(blueprint: Blueprint, node_key: str, action: str | None) -> str | None:
+    """What is wrong with an action that is nearly one which an edge asks for; None if it may be meant."""
+    asked = _asked(blueprint, node_key)
+    if action is None or untaken(blueprint, node_key, action) is None:
+        return None
+    hint = Words([name for name in asked if name is not None]).hint(action)
+    return f"no edge of {node_key} asks for action {action!r}{hint}" if hint else None
+
+
 def untaken(blueprint: Blueprint, node_key: str, action: str | None) -> str | None:
     """What to tell whoever decides with an action that no edge asks for; None where an edge may be taken."""
-    if _in_subflow(blueprint, node_key):
-        return None
-    node_id = NodeKey.parse(node_key).node
-    asked = [edge.action for edge in blueprint.edges if edge.source == node_id]
+    asked = _asked(blueprint, node_key)
     if not asked or None in asked or action in asked:
         return None
     given = "without an action" if action is None else f"with action {action!r}"
     known = ", ".join(sorted({name for name in asked if name is not None}))
-    return f"{given}, no edge of {node_id} is taken: what follows is skipped (edges ask for {known})"
+    return f"{given}, no edge of {node_key} would be taken, and what follows skipped: edges ask for {known}"
+
+
+def _asked(blueprint: Blueprint, node_key: str) -> list[str | None]:
+    """The actions that edges of a node ask for; empty where that is not known here."""
+    if _in_subflow(blueprint, node_key):
+        return []
+    node_id = NodeKey.parse(node_key).node
+    return [edge.action for edge in blueprint.edges if edge.source == node_id]
 
 
 def _in_subflow(blueprint: Blueprint, node_key: str) -> bool:

@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 
 
-def decide(  # noqa: PLR0917  each is an option
+def decide(  # noqa: PLR0913, PLR0917  each is an option
     run: options.Run,
     node_key: Annotated[
         str,
@@ -33,6 +33,9 @@ def decide(  # noqa: PLR0917  each is an option
         str | None,
         typer.Option("--output", metavar="JSON", help="The node's output, or @FILE.", show_default=False),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where no edge of the node asks for the action.")
+    ] = False,
     backend: options.Backend = None,
     db: options.Db = None,
     queue: options.Queue = None,
@@ -42,16 +45,22 @@ def decide(  # noqa: PLR0917  each is an option
 ) -> int:
     """Answer a node that waits for a decision, and let its run go on.
 
-    The same answer given again changes nothing; another one is refused. A worker of the queue takes the run
-    on: on one machine, `flowcraft worker`.
+    An answer is final: the same one given again changes nothing, another one is refused. So an action that
+    no edge of the node asks for is refused too, unless forced. A worker of the queue takes the run on: on one
+    machine, `flowcraft worker`.
     """
     settings = Settings.read(backend=backend, db=db, queue=queue)
     value = None if answer is None else parse_json(answer, "--output")
-    return asyncio.run(_decide(settings, (run, node_key), (action, value), form))
+    return asyncio.run(_decide(settings, (run, node_key), (action, value), form, force=force))
 
 
 async def _decide(
-    settings: Settings, place: tuple[str, str], answer: tuple[str | None, Any], form: options.OutputFormat
+    settings: Settings,
+    place: tuple[str, str],
+    answer: tuple[str | None, Any],
+    form: options.OutputFormat,
+    *,
+    force: bool,
 ) -> int:
     from flowcraft.distributed.runs.verbs import RefusedError
     from flowcraft.linting.decisions import unknown_decision, untaken
@@ -65,17 +74,15 @@ async def _decide(
     async with open_backend(settings) as backend:
         client = backend.client
         header = await find_run(client, run, to_change=True)
+        blueprint = await pinned_blueprint(backend, header)
+        if blueprint is not None and not force and (told := untaken(blueprint, node_key, action)):
+            raise UsageError(f"{told}; --force records it all the same")
         try:
             await client.decide(header["id"], node_key, action=action, output=value)
         except RefusedError:
-            blueprint = await pinned_blueprint(backend, header)
             if blueprint is not None and (told := unknown_decision(blueprint, node_key)):
                 raise UsageError(told) from None
             raise
-        else:
-            blueprint = await pinned_blueprint(backend, header)
-            if blueprint is not None and (told := untaken(blueprint, node_key, action)):
-                note(told)
         view = RunView.of(await client.header(header["id"]), backend.clock.now())
     print_runs([view], form, single=True)
     if settings.chosen_backend == "embedded" and not view.phase.is_final:
