@@ -218,12 +218,10 @@ class Runs:
         looked_at = (run.metadata.generation, pinned or "")
         if not pinned or record.deleting or record.decisions_of == looked_at:
             return
-        record.misdirected = {}
-        if run.spec.decisions:
-            try:
-                record.misdirected = await self._verbs.misdirected(record, run)
-            except (PortError, BlueprintError):
-                return  # the next look finds it
+        try:
+            record.misdirected = await self._verbs.misdirected(record, run) if run.spec.decisions else {}
+        except (PortError, BlueprintError):
+            return  # the next look finds it
         record.decisions_of = looked_at
 
     async def _carry_out(
