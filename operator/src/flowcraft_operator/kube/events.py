@@ -16,7 +16,9 @@ from flowcraft_operator.kube.errors import ConflictError, KubeError
 from flowcraft_operator.kube.resources import EVENTS, Resource
 
 REPEAT_AFTER: Final = timedelta(minutes=10)
-"""An event that keeps happening is counted up at most this often."""
+"""A warning that goes on is counted up at most this often."""
+HAPPENS_AFTER: Final = timedelta(seconds=5)
+"""What is no warning happens each time, and is counted each time, but for a flood of it."""
 REMEMBERED: Final = 2000
 MAX_MESSAGE: Final = 1024
 
@@ -55,7 +57,7 @@ class EventRecorder:
         now = self._now()
         name = _name(subject, event)
         last = self._told.get(name)
-        if last is not None and now - last < REPEAT_AFTER:
+        if last is not None and now - last < counted_again_after(event):
             return
         self._remember(name, now)
         try:
@@ -78,6 +80,11 @@ class EventRecorder:
         self._told.move_to_end(name)
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
+
+
+def counted_again_after(event: Event) -> timedelta:
+    """How long after an event the same one is not counted."""
+    return REPEAT_AFTER if event.type == "Warning" else HAPPENS_AFTER
 
 
 def _name(subject: Subject, event: Event) -> str:
