@@ -58,10 +58,25 @@ async def test_a_large_output_replaces_an_awaiting_record(facts: FactStore, run_
     assert (await facts.load(run_id, nodes=["a"])).records["a"].record.output == LARGE
 
 
-async def test_a_large_input_comes_back_whole(facts: FactStore, run_id: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [LARGE, LARGE["pages"], "x" * 3_000_000, ["x"] * 20_000, "x" * 60_000, {REFERENCE: "0" * 64}],
+    ids=["object", "list", "text", "list of 80 KB", "text of 60 KB", "what looks like a reference"],
+)
+async def test_a_large_input_comes_back_whole(facts: FactStore, run_id: str, given: object) -> None:
     document: HeaderDocument = {"id": run_id, "runId": run_id, "status": "running", "queue": "orders"}
-    await facts.create_header(document, LARGE)
-    assert (await facts.load(run_id, with_input=True)).input == LARGE
+    await facts.create_header(document, given)
+    assert (await facts.load(run_id, with_input=True)).input == given
+
+
+@pytest.mark.parametrize("more", [-3, -2, -1, 0, 1])
+async def test_values_at_the_threshold_come_back_whole(facts: FactStore, run_id: str, more: int) -> None:
+    text = "\u00e9" * ((INLINE_BYTES + more) // 2) + "e" * ((INLINE_BYTES + more) % 2)
+    many = [ContextWrite(f"k{number}", [text[:-number]]) for number in range(1, 9)]
+    await facts.commit(run_id, Commit(create=[completed("a", text)], context=many))
+    loaded = await facts.load(run_id, nodes=["a"], context=[write.key for write in many])
+    assert loaded.records["a"].record.output == text
+    assert dict(loaded.context) == {write.key: write.value for write in many}
 
 
 async def test_a_large_snapshot_comes_back_whole(facts: FactStore, run_id: str) -> None:

@@ -82,6 +82,17 @@ async def test_a_large_input_and_a_large_output_pass(place: Place) -> None:
     assert code.inputs["z"] == large
 
 
+@pytest.mark.parametrize("given", ["x" * 50_000, ["x" * 100] * 500], ids=["text", "list"])
+async def test_a_large_input_of_a_child_need_not_be_an_object(place: Place, given: Any) -> None:
+    code = Code()
+    parent = flow("a>sub sub>z", name="parent", a={"params": {"output": given}}, sub=subflow("child"))
+    await place.worker(code, parent, CHILD)
+
+    await place.ended(await place.client.start_workflow("parent", {}))
+
+    assert code.inputs["c1"] == given
+
+
 async def test_a_failed_child_fails_its_node_which_names_run_and_error(place: Place) -> None:
     code = Code()
     code.broken = {"c2"}
@@ -239,7 +250,7 @@ async def test_a_timeout_of_the_node_ends_the_child(place: Place) -> None:
     parent = flow("", name="parent", sub=subflow("asking", {"timeout": 50}))
     await place.worker(Code(), parent, ASKING)
     run_id = await place.client.start_workflow("parent", {})
-    child_id = await child_of(place, run_id)
+    child_id = child_run_id(run_id, "sub")  # it may be over before anybody sees that it waits
 
     async def over() -> Any:
         await place.reconciler.run()

@@ -101,7 +101,7 @@ class FactServer:
 
     # ---- headers ----
 
-    def create_header(self, document: HeaderDocument, input_item: Mapping[str, Any] | None) -> Stored:
+    def create_header(self, document: HeaderDocument, input_item: Any) -> Stored:
         run_id = document.get("runId") or document["id"]
         stored, item = self._stamped(document), None if input_item is None else _checked(input_item)
         header = self.headers.setdefault(run_id, Partition())
@@ -247,9 +247,7 @@ class SimulatedFacts:
             self._headers[run_id] = max(self._headers.get(run_id, 0), int(stored.etag))
         return stored
 
-    async def create_header(
-        self, document: HeaderDocument, input_item: Mapping[str, Any] | None = None
-    ) -> Stored:
+    async def create_header(self, document: HeaderDocument, input_item: Any = None) -> Stored:
         stored = await self._link.call(
             "facts.create_header", lambda: self._server.create_header(document, input_item), _status
         )

@@ -86,9 +86,7 @@ class LargeValueFacts(FactStore):
 
     # ---- what has ----
 
-    async def create_header(
-        self, document: HeaderDocument, input_item: Mapping[str, Any] | None = None
-    ) -> Stored:
+    async def create_header(self, document: HeaderDocument, input_item: Any = None) -> Stored:
         """See ``FactStore.create_header``."""
         if input_item is not None:
             run_id = document["runId"] if "runId" in document else document["id"]

@@ -125,10 +125,10 @@ class CosmosDbContext:
 
     async def _input(self, items: list[Any]) -> dict[str, Any]:
         if items:
-            given: dict[str, Any] = await self._whole("input", input_of(items[0]))
-            return given
-        header, _ = await self._statuses.read(self.run_id, self.run_id)
-        value = header.get("input") if header else None
+            value = await self._whole("input", input_of(items[0]))
+        else:
+            header, _ = await self._statuses.read(self.run_id, self.run_id)
+            value = header.get("input") if header else None
         return dict(value) if isinstance(value, dict) else {}
 
     async def _write(self, write: ContextWrite) -> None:

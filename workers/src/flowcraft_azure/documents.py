@@ -33,6 +33,7 @@ ID_LENGTH: Final = 255
 RECORD_FIELDS: Final = (
     "key", "node", "status", "action", "taken", "attempt", "error", "startedAt", "finishedAt", "worker",
     "delivery", "seq", "kind", "wakeAt", "decision", "values", "wrote", "children", "waitsFor",
+    "fallback",
 )  # fmt: skip
 """What a projection of node records carries: everything but outputs."""
 HEADER_FIELDS: Final = tuple(
@@ -217,17 +218,18 @@ def newest_seq(items: Sequence[Mapping[str, Any]], key: str) -> int:
     return max(written, default=0)
 
 
-def input_item(run_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The item of a large input; one whose keys would be taken for the item's own is wrapped."""
-    if any(key in {"id", "runId", "type"} or key.startswith("_") for key in values):
-        return {"id": run_id, "runId": run_id, _WRAPPED: dict(values)}
-    return {**values, "id": run_id, "runId": run_id}
+def input_item(run_id: str, value: Any) -> dict[str, Any]:
+    """The item of a large input; wrapped if it is no object, or has keys that items have."""
+    own = {"id": run_id, "runId": run_id}
+    if not isinstance(value, Mapping) or any(key in {*own, "type"} or key.startswith("_") for key in value):
+        return {**own, _WRAPPED: value}
+    return {**value, **own}
 
 
-def input_of(item: Mapping[str, Any]) -> dict[str, Any]:
+def input_of(item: Mapping[str, Any]) -> Any:
     """The input in the item whose id is the run id, ours or a hand-written client's."""
     if _WRAPPED in item:
-        return dict(item[_WRAPPED])
+        return item[_WRAPPED]
     return {key: value for key, value in item.items() if key not in {"id", "runId"} and key[:1] != "_"}
 
 

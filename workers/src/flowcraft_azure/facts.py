@@ -54,9 +54,7 @@ class CosmosFactStore(FactStore):
         self._contexts = Container(account, database, context_container)
         self._headers = Headers(Container(account, database, status_container), self._contexts)
 
-    async def create_header(
-        self, document: HeaderDocument, input_item: Mapping[str, Any] | None = None
-    ) -> Stored:
+    async def create_header(self, document: HeaderDocument, input_item: Any = None) -> Stored:
         """See ``FactStore.create_header``."""
         return await self._headers.create(document, input_item)
 

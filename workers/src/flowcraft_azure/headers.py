@@ -41,7 +41,7 @@ class Headers:
         self._statuses = statuses
         self._contexts = contexts
 
-    async def create(self, document: HeaderDocument, large_input: Mapping[str, Any] | None) -> Stored:
+    async def create(self, document: HeaderDocument, large_input: Any) -> Stored:
         """See ``FactStore.create_header``."""
         run_id = document["runId"] if "runId" in document else document["id"]
         item = {**document, "id": run_id, "runId": run_id}
@@ -99,8 +99,8 @@ class Headers:
             await self._statuses.delete(run_id, NO_PARTITION)
         await self._statuses.delete(run_id, run_id)
 
-    async def _write_input(self, run_id: str, values: Mapping[str, Any]) -> None:
-        item = input_item(run_id, values)
+    async def _write_input(self, run_id: str, value: Any) -> None:
+        item = input_item(run_id, value)
         require_fits([item])
         try:
             await self._contexts.create(item)

@@ -309,7 +309,7 @@ class Client:
         """Header projections that match, in pages."""
         return self.facts.headers(query)
 
-    def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Mapping[str, Any] | None]:
+    def _accepted(self, request: RunRequest) -> tuple[HeaderDocument, Any]:
         _acceptable(request.run_id)
         document = headers.new(replace(request, queue=request.queue or self.queue_name), self.clock.now())
         return document, _place_input(document, request.input, plain=not request.encoded)
@@ -331,7 +331,7 @@ class Client:
             )
         return Amendment(None if run_input is None else self._encoded(run_input), values, tuple(deleted))
 
-    async def _create(self, document: HeaderDocument, input_item: Mapping[str, Any] | None) -> Stored:
+    async def _create(self, document: HeaderDocument, input_item: Any) -> Stored:
         """Create a header and signal the run; what exists already is signalled if nobody has touched it."""
         again = False
         try:
@@ -431,8 +431,6 @@ def _place_input(document: HeaderDocument, value: Any, *, plain: bool = False) -
     if size <= INLINE_BYTES:
         document["input"] = value
         return None
-    if not isinstance(value, Mapping):
-        raise PayloadTooLargeError(f"an input of more than {INLINE_BYTES} bytes must be a JSON object")
     return value
 
 

@@ -72,9 +72,7 @@ class EmbeddedFacts:
         """Args: the open file."""
         self._database = database
 
-    async def create_header(
-        self, document: HeaderDocument, input_item: Mapping[str, Any] | None = None
-    ) -> Stored:
+    async def create_header(self, document: HeaderDocument, input_item: Any = None) -> Stored:
         """Create a run's header, and its input's item, in one transaction."""
         run_id = _run_id(document)
         etag = self._database.nonce()

@@ -71,7 +71,7 @@ class Loaded:
 
     records: Mapping[str, StoredRecord] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
-    input: Mapping[str, Any] | None = None
+    input: Any = None
     session: str = ""
     deleted: frozenset[str] = frozenset()
 
@@ -108,10 +108,8 @@ class FactStore(Protocol):
     database or container); writes also ``PayloadTooLargeError``.
     """
 
-    async def create_header(
-        self, document: HeaderDocument, input_item: Mapping[str, Any] | None = None
-    ) -> Stored:
-        """Create a run's header; a large input is stored before it as an item of its own.
+    async def create_header(self, document: HeaderDocument, input_item: Any = None) -> Stored:
+        """Create a run's header; a large input, never null, is stored before it as an item of its own.
 
         Raises:
             ConflictError: a header of this run exists.

@@ -98,4 +98,4 @@ async def with_input(client: Client, header: HeaderDocument) -> HeaderDocument:
     loaded = await client.facts.load(header["id"], with_input=True)
     if loaded.input is None:
         return header
-    return cast("HeaderDocument", {**cast("dict[str, Any]", header), "input": dict(loaded.input)})
+    return cast("HeaderDocument", {**cast("dict[str, Any]", header), "input": loaded.input})

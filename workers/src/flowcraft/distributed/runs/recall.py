@@ -87,7 +87,7 @@ def _status(header: HeaderDocument, records: Iterable[NodeRecord]) -> RunStatus:
 
 async def _context(
     ports: Ports, header: HeaderDocument, records: Iterable[NodeRecord]
-) -> tuple[dict[str, Any], frozenset[str], Mapping[str, Any] | None]:
+) -> tuple[dict[str, Any], frozenset[str], Any]:
     """The context keys that the records tell of, those deleted, and an input kept outside of the header."""
     run_id = header["runId"]
     wrote = [name for record in records for name in record.wrote]

@@ -54,8 +54,7 @@ class _Subflow:
         attempt = 1 + (act.own.record.attempt if act.own else 0)
         child_id = child_run_id(turn.run.run_id, act.key, attempt)
         try:
-            subflow, _ = self._asked(turn, act)
-            _given(subflow, turn, act)
+            self._asked(turn, act)
         except UnableError as error:
             return await turn.fail(act, error.detail)
         turned = await turn.wait(act, "run", attempt=attempt, waits_for={"runId": child_id})
@@ -246,20 +245,12 @@ class _Subflow:
         raise StaleReadError(f"what run {run_id} wrote is not visible yet")
 
 
-def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Mapping[str, Any] | None]:
+def _given(subflow: Subflow, turn: Acting, act: Act) -> tuple[Any, Any]:
     """The child's input, and again where it is to be stored beside the header."""
     value = turn.input(act)
     if subflow.inputs is not None:
         value = {key: given_value(source, turn.run.plan, act.facts) for key, source in subflow.inputs.items()}
-    if len(orjson.dumps(value)) <= INLINE_BYTES:
-        return value, None
-    if not isinstance(value, Mapping):
-        raise UnableError(
-            "InputTooLarge",
-            f"the input of the child run is {type(value).__name__} of over {INLINE_BYTES} bytes of JSON; "
-            "one so large must be an object: name its parts with params.inputs",
-        )
-    return value, value
+    return value, value if len(orjson.dumps(value)) > INLINE_BYTES else None
 
 
 def _require_own(child: Stored, run_id: str, key: str) -> None:
