@@ -123,6 +123,8 @@ async def test_a_failed_child_is_tried_again_then_the_fallback_stands_in(place: 
     assert ended["status"] == "completed"
     assert code.taken == ["c1", "c2", "c1", "c2", "sub", "z"]
     assert code.inputs["z"] == "sub!"
+    records = await place.client.records(ended["runId"])
+    assert (records["sub"].fallback, records["z"].fallback) == (True, False)
 
 
 @pytest.mark.parametrize(

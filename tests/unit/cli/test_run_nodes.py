@@ -84,6 +84,12 @@ def test_what_is_waited_for_is_said() -> None:
     assert [note_of(view("n", "awaiting", 0, **fields)) for fields, _ in waits] == [told for _, told in waits]
 
 
+def test_a_fallback_that_stood_in_is_said() -> None:
+    stood_in = view("pay", "completed", 0, 2, attempt=4, fallback=True)
+    assert note_of(stood_in) == "by its fallback"
+    assert "Attempts:   4, the last by its fallback" in list(in_full(stood_in, None, None))
+
+
 def test_one_node_key_in_full() -> None:
     error = {"type": "ValueError", "message": "too much", "line": "shop:7 in pay", "cause": "OSError: away"}
     failed = view("pay#2", "failed", 0, 2, attempt=3, worker="w", error=error, wrote=("total",))

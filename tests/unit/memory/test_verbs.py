@@ -77,6 +77,7 @@ async def test_a_partial_run_keeps_the_fallback_of_what_it_runs() -> None:
     result = await recorded.run(drawn, targets=["b"])
     assert recorded.calls == ["a", "d", "b"]
     assert result.status == "completed"
+    assert (result.records["a"].fallback, result.records["b"].fallback) == (True, False)
 
 
 async def test_a_target_that_does_not_exist_is_refused() -> None:

@@ -263,6 +263,13 @@ async def _give_up(
     context = fallback.context(attempt)
     if around.telemetry is not None:
         around.telemetry.node_fell_back(context.node_key, fallback.implementation.name, error)
+    _log.warning(
+        "fallback stands in",
+        run_id=context.run_id,
+        node_key=context.node_key,
+        fallback=fallback.implementation.name,
+        error=ErrorDetail.of(error).message,
+    )
     outcome = await _try(replacement.attempt, context, fallback.policy, around, attempt)
     if isinstance(outcome, Completed):
         return dataclasses.replace(

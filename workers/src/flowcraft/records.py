@@ -44,6 +44,7 @@ class NodeRecord:
         wrote: Names of the context keys that were written with it.
         waits_for: What the wait is told by, kept when it is over: ``runId`` of the child run of a subflow;
             ``token`` and ``address`` of a webhook.
+        fallback: The node's fallback gave the result.
     """
 
     key: str
@@ -66,6 +67,7 @@ class NodeRecord:
     children: Mapping[str, Any] | None = None
     wrote: tuple[str, ...] = ()
     waits_for: Mapping[str, Any] | None = None
+    fallback: bool = False
 
     @property
     def resolved(self) -> bool:
@@ -111,6 +113,8 @@ class NodeRecord:
             document["values"] = {str(edge): value for edge, value in self.values.items()}
         if self.wrote:
             document["wrote"] = list(self.wrote)
+        if self.fallback:
+            document["fallback"] = True
         return document
 
     @classmethod
@@ -139,4 +143,5 @@ class NodeRecord:
             children=get("children"),
             wrote=tuple(get("wrote", ())),
             waits_for=get("waitsFor"),
+            fallback=get("fallback", False),
         )

@@ -43,7 +43,9 @@ def note_of(view: NodeView) -> str:
         return view.said
     if record.error:
         return error_line(record.error)
-    return _waits(record) if record.status == "awaiting" else ""
+    if record.status == "awaiting":
+        return _waits(record)
+    return "by its fallback" if record.fallback else ""
 
 
 def _waits(record: NodeRecord) -> str:
@@ -74,7 +76,7 @@ def in_full(view: NodeView, given: Any, blueprint: Blueprint | None) -> Iterator
     if record is not None:
         facts |= {
             "Action": record.action or "",
-            "Attempts": str(record.attempt or ""),
+            "Attempts": f"{record.attempt or ''}{', the last by its fallback' if record.fallback else ''}",
             "Started": record.started_at,
             "Finished": record.finished_at,
             "Worker": record.worker,

@@ -139,6 +139,7 @@ class Settlement:
             decision=None if decision is None else {"action": decision.action, "output": decision.output},
             children=None if own is None else own.children,
             waits_for=None if own is None else own.waits_for,
+            fallback=result.fallback_executed,
         )
 
     def fail(self, act: Act, error: ErrorDetail, attempts: int, *, fatal: bool = False) -> None:

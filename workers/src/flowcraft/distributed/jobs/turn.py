@@ -238,6 +238,7 @@ class Turn:
             finished_at=iso(self.services.clock.now()),
             decision=act.own.record.decision if act.own else None,
             children=act.own.record.children if act.own else None,
+            fallback=result.fallback_executed,
         )
         return await self._commit(act, record, writes)
 
