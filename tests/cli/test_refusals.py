@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.cli.command import FOREIGN, SHOP, Command, changed
 
 from flowcraft.embedded import open_embedded
 from flowcraft_cli.main import run_command
+from flowcraft_cli.usage import EXPECTED
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +82,10 @@ def test_a_wrong_manifest(
     ("arguments", "told"),
     [
         (["-f", "nowhere.yaml", "--app", "shop.flows:app"], "nowhere.yaml: No such file"),
-        (["-f", "shop/flows.py", "--app", "shop.flows:app"], "not YAML"),
+        (
+            ["-f", "shop/flows.py", "--app", "shop.flows:app"],
+            "is Python code; name the application in it: --app shop.flows:app",
+        ),
         (["-f", "pool.yaml", "--app", "shop.flows:app"], "no WorkflowRun in pool.yaml"),
         (["-f", "run.yaml"], "name the application: --app"),
         (["-f", "run.yaml", "--app", "shop.flow:app"], "there is no module 'shop.flow'"),
@@ -118,6 +123,10 @@ def test_wrong_use_of_run(capsys: pytest.CaptureFixture[str], arguments: list[st
         (["rerun", "nobody", "--input", "7"], "--input must be a JSON object"),
         (["provision"], "no Azure connection is set"),
         (["lint"], "give a file, or an application"),
+        (
+            ["lint", "shop/flows.py"],
+            "shop/flows.py is Python code; name the application in it: --app shop.flows:app",
+        ),
         (["diagram"], "give a blueprint, or a run"),
         (["diagram", "ordre", "--app", "shop.flows:app"], "has no blueprint ordre; it has order"),
         (["get", "--backend", "azure"], "no storage account: set FLOWCRAFT_QUEUE_CONNECTION_STRING"),
@@ -126,6 +135,60 @@ def test_wrong_use_of_run(capsys: pytest.CaptureFixture[str], arguments: list[st
 )
 def test_wrong_use(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
     assert told in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "id: order\nnodes: [{id: a, uses: b}]\n",
+            "mine.yaml is a blueprint, and a run of it needs a manifest",
+        ),
+        ("spec: {}\n", "the manifest has no apiVersion and no kind"),
+        ("kind: WorkflowRun\n", "the manifest has no apiVersion and kind: WorkflowRun"),
+    ],
+)
+def test_what_is_no_manifest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, told: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+
+    assert told in refusal(capsys, "run", "-f", str(file), "--app", "shop.flows:app")
+
+
+def test_lint_tells_parameters_that_no_dependency_fills(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking.py").write_text(
+        "from flowcraft import App, NodeContext\n"
+        "app = App('mine')\n"
+        "@app.node('charge')\n"
+        "async def charge(ctx: NodeContext, *, bank: object) -> None: ...\n"
+        "app.flow('order').node('charge')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    code = run_command(["lint", "--app", "lacking:app"])
+    del sys.modules["lacking"]
+
+    assert code == 1
+    assert "mine: error: MISSING_DEPENDENCY: node 'charge' asks for `bank" in capsys.readouterr().out
+
+
+def test_an_error_is_known_as_one_for_users_without_importing_anything() -> None:
+    for name in EXPECTED:
+        module, _, kind = name.partition(":")
+        error = getattr(import_module(module), kind)
+        assert f"{error.__module__}:{error.__qualname__}" == name
+
+
+def test_a_broken_installation_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("flowcraft.distributed.client", "flowcraft.errors", "flowcraft_api.manifest"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+
+    assert "ModuleNotFoundError" in refusal(capsys, "run", "-f", "run.yaml", "--app", "shop.flows:app")
 
 
 def test_a_wrong_setting_names_its_variable(

@@ -212,7 +212,10 @@ def test_several_mistakes_are_one_line() -> None:
 
 
 def test_another_kind_is_refused_by_what_was_expected() -> None:
-    expected = "expected apiVersion: flowcraft.io/v1alpha1 and kind: WorkflowRun, but the manifest has v1 Pod"
+    expected = (
+        "expected apiVersion: flowcraft.io/v1alpha1 and kind: WorkflowRun, "
+        "but the manifest has apiVersion: v1 and kind: Pod"
+    )
     with pytest.raises(ManifestError, match=expected):
         parse_workflow_run({"apiVersion": "v1", "kind": "Pod"})
     with pytest.raises(ManifestError, match="must be an object with apiVersion, kind, metadata and spec"):

@@ -197,10 +197,20 @@ class Registry(Mapping[str, NodeImplementation]):
         Raises:
             AppError: there is nothing for one, or too much; the message names node and parameter.
         """
+        for told in self.missing_dependencies(given):
+            raise AppError(told)
+
+    def missing_dependencies(self, given: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong with the dependencies of each node: there is nothing for a parameter, or too much."""
         known = dependencies_of(given)
         for implementation in self._implementations.values():
-            if lacking := known.lack(implementation.signature.wants):
-                raise AppError(
+            try:
+                lacking = known.lack(implementation.signature.wants)
+            except AppError as error:
+                yield str(error)
+                continue
+            if lacking:
+                yield (
                     f"node {implementation.name!r} asks for `{lacking}`, and there is no such dependency; "
                     "add it with @app.dependency, or to app.dependencies under that name"
                 )

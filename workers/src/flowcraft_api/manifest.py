@@ -54,7 +54,10 @@ def _parse(model: type[_Resource], manifest: Mapping[str, Any]) -> _Resource:
             f"{kind}: the manifest must be an object with apiVersion, kind, metadata and spec"
         )
     if (manifest.get("apiVersion"), manifest.get("kind")) != (API_VERSION, kind):
-        given = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
+        given = " and ".join(
+            f"{name}: {manifest[name]}" if name in manifest else f"no {name}"
+            for name in ("apiVersion", "kind")
+        )
         raise ManifestError(
             f"expected apiVersion: {API_VERSION} and kind: {kind}, but the manifest has {given}"
         )

@@ -83,6 +83,10 @@ def read_mappings(file: Path, expected: str) -> list[SourceDocument]:
     """
     from flowcraft.sources import SourceError, read_documents, read_file
 
+    if file.suffix == ".py" and file.is_file():
+        parts = file.with_suffix("").parts
+        module = ".".join(parts) if all(map(str.isidentifier, parts)) else file.stem
+        raise UsageError(f"{file} is Python code; name the application in it: --app {module}:app")
     try:
         found = read_documents(sys.stdin.buffer.read()) if str(file) == "-" else read_file(file)
     except SourceError as error:

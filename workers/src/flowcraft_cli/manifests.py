@@ -25,6 +25,12 @@ def read_runs(files: Sequence[Path]) -> list[WorkflowRun]:
     for file in files:
         for document in _documents(file):
             kind = document.get("kind")
+            if "nodes" in document and kind is None:
+                raise UsageError(
+                    f"{file} is a blueprint, and a run of it needs a manifest: `kind: WorkflowRun`, with the "
+                    f"blueprint at spec.blueprint.inline (or its name, if the app has it, at "
+                    f"spec.blueprint.name); `flowcraft lint {file}` looks for its mistakes"
+                )
             if kind == "FlowcraftWorkerPool":
                 parse_worker_pool(document)  # not needed to run here, but a mistake in it is told
             else:

@@ -16,6 +16,18 @@ INTERRUPTED: Final = 130
 
 DEBUG_VARIABLE: Final = "FLOWCRAFT_DEBUG"
 
+EXPECTED: Final = frozenset(
+    {
+        "flowcraft.distributed.client:RunNotFoundError",
+        "flowcraft.distributed.runs.verbs:RefusedError",
+        "flowcraft.errors:FlowcraftError",
+        "flowcraft.ports.errors:PortError",
+        "flowcraft_api.manifest:ManifestError",
+        "flowcraft_cli.usage:UsageError",
+    }
+)
+"""Errors whose text is for the user. By name: importing may be just what does not work."""
+
 
 class UsageError(Exception):
     """Something given to the command is wrong; the text says what to give instead."""
@@ -44,13 +56,5 @@ def report(error: BaseException, command: str = "flowcraft") -> int:
 
 
 def _expected(error: BaseException) -> bool:
-    """Whether the error was raised for the user to read; only looked at once something went wrong."""
-    from flowcraft.distributed.client import RunNotFoundError
-    from flowcraft.distributed.runs.verbs import RefusedError
-    from flowcraft.errors import FlowcraftError
-    from flowcraft.ports.errors import PortError
-    from flowcraft_api.manifest import ManifestError
-
-    return isinstance(
-        error, UsageError | FlowcraftError | PortError | RefusedError | RunNotFoundError | ManifestError
-    )
+    """Whether the error was raised for the user to read."""
+    return any(f"{kind.__module__}:{kind.__qualname__}" in EXPECTED for kind in type(error).__mro__)

@@ -37,9 +37,10 @@ def lint(
     """Find mistakes in blueprints before anything runs.
 
     Looks at the files given, and without files at every blueprint of the application. With an application,
-    nodes without implementation are found too, manifests that name a blueprint it does not have, and context
-    keys that its code reads and nobody writes. What stands in a file is told with line and column. Exits with
-    1 if there is a mistake that keeps a blueprint from running.
+    nodes without implementation are found too, parameters of nodes that no dependency fills, manifests that
+    name a blueprint it does not have, and context keys that its code reads and nobody writes. What stands in
+    a file is told with line and column. Exits with 1 if there is a mistake that keeps a blueprint from
+    running.
     """
     from flowcraft.app import load_app
     from flowcraft_cli.blueprints import Place, in_app, in_files
@@ -75,6 +76,8 @@ def _findings(places: list[Place | Mistake], app: App | None) -> Iterator[dict[s
         else:
             yield _row(place.where, place.severity, place.code, place.message, position=place.position)
     if app is not None:
+        for told in app.registry.missing_dependencies(app.dependencies):
+            yield _row(app.name, "error", "MISSING_DEPENDENCY", told)
         ids = {node for place in places if isinstance(place, Place) for node in place.blueprint.node_ids}
         for finding in misspelt_keys(code, ids):
             yield _row(app.name, finding.severity, finding.code, finding.message)
