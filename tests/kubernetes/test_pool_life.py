@@ -98,7 +98,7 @@ async def test_an_unreachable_backend_never_holds_up_a_deletion(scene: Scene) ->
     )
     scene.operator(FLOWCRAFT_DELETION_GRACE_S="3")
     await scene.condition("workflowrun", "order", "Succeeded", "BackendUnreachable")
-    assert scene.get("workflowrun", "order")["status"]["phase"] == "Pending"
+    assert scene.get("workflowrun", "order")["status"]["phase"] == "Running"
     scene.kubectl("delete", "workflowrun", "order", "--timeout=30s")
     await until("the event", lambda: "CancelNotDelivered" in scene.events("order"))
 

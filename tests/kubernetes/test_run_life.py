@@ -222,7 +222,7 @@ async def test_an_operator_that_is_killed_misses_nothing(scene: Scene) -> None:
         if (await header_of(scene, run_id))["status"] == "completed":
             break
         await asyncio.sleep(0.2)
-    assert scene.get("workflowrun", "before")["status"]["phase"] == "Pending"
+    assert scene.get("workflowrun", "before")["status"]["phase"] == "Running"
     scene.operator()
     await scene.phase("before", "Succeeded")
     await scene.phase("meanwhile", "Succeeded")

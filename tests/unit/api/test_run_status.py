@@ -14,6 +14,7 @@ from flowcraft_api.run_status import (
     BACKEND_UNREACHABLE,
     CANCELLED,
     INPUT_TOO_LARGE,
+    NOT_TAKEN_ON,
     POOL_NOT_FOUND,
     SPEC_CHANGE_IGNORED,
     RunObstacle,
@@ -182,28 +183,22 @@ def test_a_deadline_is_the_reason_of_the_failure() -> None:
     assert (status.phase, reason_of(status)) == (RunPhase.FAILED, "DeadlineExceeded")
 
 
-def test_a_run_is_pending_until_a_worker_takes_it_on_and_its_duration_begins_then() -> None:
+def test_a_run_says_that_no_worker_took_it_on_and_its_duration_begins_when_one_does() -> None:
     accepted: dict[str, Any] = {"createdAt": "2026-01-31T07:00:00.000Z", "startedAt": None}
     untaken = run_status(header("running", blueprintHash=None, **accepted), SPEC, now=NOW)
     taken = run_status(header("running", createdAt=accepted["createdAt"]), SPEC, untaken, now=NOW)
 
-    assert (untaken.phase, untaken.started_at, untaken.duration) == (RunPhase.PENDING, None, None)
+    assert (untaken.phase, untaken.started_at, untaken.duration) == (RunPhase.RUNNING, None, None)
     assert (seen(untaken, "Accepted"), seen(untaken, "Succeeded")) == (
         ("True", "Accepted"),
-        ("Unknown", "Pending"),
+        ("Unknown", NOT_TAKEN_ON),
     )
     assert (taken.phase, taken.duration) == (RunPhase.RUNNING, "10s")
 
 
-@pytest.mark.parametrize(
-    ("done", "phase"), [(0, RunPhase.PENDING), (1, RunPhase.RUNNING)], ids=["at once", "on its way"]
-)
-def test_a_run_that_workers_refuse_says_why(done: int, phase: RunPhase) -> None:
-    refused = header(
-        "running", reason="BlueprintUnknown", message="deploy it", progress={"done": done, "total": 4}
-    )
-    status = run_status(refused, SPEC, now=NOW)
-    assert (status.phase, reason_of(status)) == (phase, "BlueprintUnknown")
+def test_a_run_that_workers_refuse_says_why() -> None:
+    refused = header("running", blueprintHash=None, reason="BlueprintUnknown", message="deploy it")
+    assert reason_of(run_status(refused, SPEC, now=NOW)) == "BlueprintUnknown"
 
 
 def test_a_run_that_ended_before_it_was_taken_on_took_no_time() -> None:

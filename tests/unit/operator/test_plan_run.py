@@ -13,6 +13,7 @@ from flowcraft_api.durations import Duration
 from flowcraft_api.run_status import (
     BACKEND_UNREACHABLE,
     BLUEPRINT_INVALID,
+    NOT_TAKEN_ON,
     POOL_NOT_FOUND,
     SPEC_CHANGE_IGNORED,
     UNKNOWN_DECISION,
@@ -293,14 +294,14 @@ class TestStatus:
         blocked = header(reason="BlueprintUnknown", message="no worker knows order")
         assert reason(plan_run(spec(), blocked, ACTIVE, NOW), "Succeeded") == "BlueprintUnknown"
 
-    def test_a_run_that_no_worker_takes_on_is_pending_and_an_event_says_why(self) -> None:
+    def test_a_run_that_no_worker_takes_on_says_so_and_an_event_says_why(self) -> None:
         untaken = header(blueprintHash=None, startedAt=None)
         plan = plan_run(spec(), untaken, ACTIVE, NOW)
         assert plan.status is not None
         assert (plan.status.phase, reason(plan), reason(plan, "Succeeded")) == (
-            "Pending",
+            "Running",
             "Accepted",
-            "Pending",
+            NOT_TAKEN_ON,
         )
         assert (plan.status.duration, plan.notices) == (None, ())
         blocked = {**untaken, "reason": "BlueprintUnknown", "message": "deploy an app that has it"}
@@ -309,7 +310,7 @@ class TestStatus:
         again = replace(ACTIVE, previous=told.status, written_at=NOW)
         assert plan_run(spec(), cast("HeaderDocument", blocked), again, NOW).notices == ()
 
-    def test_a_pending_run_that_was_accepted_is_not_started_again_when_it_cannot_be_read(self) -> None:
+    def test_a_run_that_was_accepted_is_not_started_again_when_it_cannot_be_read(self) -> None:
         pending = plan_run(spec(), header(blueprintHash=None, startedAt=None), ACTIVE, NOW).status
         plan = plan_run(spec(), None, replace(HELD, previous=pending, pool_problem=AWAY), NOW)
         assert (plan.step, reason(plan), reason(plan, "Succeeded")) == (None, "Accepted", AWAY.reason)

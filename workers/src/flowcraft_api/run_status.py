@@ -40,6 +40,8 @@ INPUT_TOO_LARGE = "InputTooLarge"
 NO_WORKER_FOR_VERSION = "NoWorkerForVersion"
 SPEC_CHANGE_IGNORED = "SpecChangeIgnored"
 UNKNOWN_DECISION = "UnknownDecision"
+NOT_TAKEN_ON = "NotTakenOn"
+"""The run was accepted, and no worker has pinned its blueprint yet."""
 CANCELLED = "Cancelled"
 INVALID_SPEC = "InvalidSpec"
 
@@ -136,7 +138,7 @@ def differs_only_in_display(one: WorkflowRunStatus | None, other: WorkflowRunSta
 
 
 def _with_header(view: _View, header: HeaderDocument) -> WorkflowRunStatus:
-    phase = phase_of(header)
+    phase = PHASE_OF_STATUS.get(header.get("status", ""), RunPhase.RUNNING)
     started = parse_instant(header.get("startedAt"))
     finished = parse_instant(header.get("finishedAt")) if phase.is_final else None
     output = header.get("output") if phase is RunPhase.SUCCEEDED else None
@@ -158,20 +160,6 @@ def _with_header(view: _View, header: HeaderDocument) -> WorkflowRunStatus:
         awaiting=[] if phase.is_final else _awaiting(header),
         failures=_failures(header),
     )
-
-
-def phase_of(header: HeaderDocument) -> RunPhase:
-    """The state of a run that was accepted. One that no worker has taken on yet is Pending.
-
-    A worker takes a run on by pinning its blueprint. Where that came with the start, the run is on its way at
-    once, unless workers say that none of them can execute it.
-    """
-    phase = PHASE_OF_STATUS.get(header.get("status", ""), RunPhase.RUNNING)
-    if phase is not RunPhase.RUNNING:
-        return phase
-    progress = header.get("progress")
-    refused = bool(header.get("reason")) and not (progress and progress.get("done"))
-    return RunPhase.RUNNING if header.get("blueprintHash") and not refused else RunPhase.PENDING
 
 
 def _was_accepted(previous: WorkflowRunStatus) -> bool:
@@ -241,7 +229,7 @@ def _succeeded(
         view,
         "Succeeded",
         "Unknown",
-        header.get("reason") or phase.value,
+        header.get("reason") or (NOT_TAKEN_ON if _is_untaken(phase, header) else phase.value),
         message or _active_message(phase, header),
     )
 
@@ -275,8 +263,13 @@ def _active_message(phase: RunPhase, header: HeaderDocument) -> str:
     if phase is RunPhase.SUSPENDED:
         return "The run is suspended; it goes on when spec.suspend is false."
     if phase is RunPhase.PENDING:
-        return "No worker has taken the run on yet." if header else "The run has not been started yet."
-    return ""
+        return "The run has not been started yet."
+    return "No worker has taken the run on yet." if _is_untaken(phase, header) else ""
+
+
+def _is_untaken(phase: RunPhase, header: HeaderDocument) -> bool:
+    """Whether the run is in the backend and nobody has pinned its blueprint yet."""
+    return phase is RunPhase.RUNNING and not header.get("blueprintHash")
 
 
 def _drift(view: _View, header: HeaderDocument) -> str | None:

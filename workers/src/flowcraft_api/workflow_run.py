@@ -242,9 +242,9 @@ class WorkflowRunStatus(StatusModel):
     manifest twice is one run, and deleting and applying it again is a new one."""
 
     phase: RunPhase = RunPhase.PENDING
-    """The state of the run in one word: Pending (no worker has taken it on yet; the reason of the condition
-    Succeeded says why), Running, Awaiting (nothing else can move until a decision is given or a time has
-    come), Suspended, Succeeded, Failed or Cancelled."""
+    """The state of the run in one word: Pending (not in the backend yet), Running (the condition Succeeded
+    says if no worker has taken it on), Awaiting (nothing else can move until a decision is given or a time
+    has come), Suspended, Succeeded, Failed or Cancelled."""
 
     conditions: list[Condition] = Field(
         default_factory=list,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flowcraft_api.conditions import condition_of
-from flowcraft_api.run_status import UNKNOWN_DECISION, differs_only_in_display, reason_of
+from flowcraft_api.run_status import NOT_TAKEN_ON, UNKNOWN_DECISION, differs_only_in_display, reason_of
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
 from flowcraft_operator.planning.notices import Notice
 
@@ -55,7 +55,8 @@ def run_notices(previous: WorkflowRunStatus | None, status: WorkflowRunStatus) -
     if status.phase.is_final:
         return
     why = reason_of(status) or ""
-    if (status.phase is RunPhase.PENDING or why == UNKNOWN_DECISION) and why != status.phase.value:
+    waits = status.phase in (RunPhase.PENDING, RunPhase.RUNNING) or why == UNKNOWN_DECISION
+    if waits and why not in {status.phase.value, NOT_TAKEN_ON}:
         known = previous is not None and reason_of(previous) == why
         if not known:
             yield _hindered(status)
