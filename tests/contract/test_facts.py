@@ -477,7 +477,7 @@ async def test_a_deleted_key_is_absent_until_it_is_written_again(facts: FactStor
     for seq, write in enumerate(writes, start=1):
         await facts.commit(run_id, Commit(create=[completed(f"n{seq}")], context=[write], seq=seq))
         loaded = await facts.load(run_id, context=["x", "never"])
-        seen.append((dict(loaded.context), loaded.deleted))
+        seen.append((dict(loaded.context), set(loaded.deleted)))
     assert seen == [({"x": 1}, set()), ({}, {"x"}), ({"x": 2}, set())]
 
 

@@ -110,7 +110,7 @@ def test_of_keys_and_packs_the_highest_seq_is_read() -> None:
 
 def test_tombstones_hide_what_is_older_and_only_that() -> None:
     items = [pack(2, a=None, b=None), key_item(1, "a", 1), key_item(3, "b", 3), key_item(4, "c")]
-    assert merged_context(items, ["a", "b", "c", "d"]) == ({"b": 3}, {"a", "c"})
+    assert merged_context(items, ["a", "b", "c", "d"]) == ({"b": 3}, frozenset({"a", "c"}))
 
 
 @pytest.mark.parametrize(
