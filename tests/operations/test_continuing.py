@@ -144,6 +144,8 @@ async def test_what_has_no_results_to_go_on_from_is_refused(place: Place) -> Non
         await place.client.retry(f"{run_id}-r1")
     with pytest.raises(RefusedError, match="node d did not run"):
         await place.client.rerun(run_id, ["d"])
+    with pytest.raises(RefusedError, match=r"blueprint flow has no node 'nope'$"):
+        await place.client.rerun(run_id, ["nope"])
     code.held["a"] = code.told["never"]
     active = await place.client.start_workflow("flow", {})
     await code.reached["a"].wait()

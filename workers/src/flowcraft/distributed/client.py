@@ -29,7 +29,7 @@ from flowcraft.distributed.runs.families import conclude, steer_children
 from flowcraft.distributed.runs.header import RunRequest
 from flowcraft.distributed.runs.pinning import INLINE_BYTES, pin
 from flowcraft.distributed.runs.retention import purge
-from flowcraft.distributed.runs.takeover import continued, first_nodes
+from flowcraft.distributed.runs.takeover import continued, first_nodes, require_known
 from flowcraft.distributed.runs.verbs import Outcome, RefusedError, RunState, Verb, permits_decision, ruling
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.json_values import NotJsonError, encode_json, is_unicode, with_integers
@@ -356,6 +356,7 @@ class Client:
         records = await self.records(run_id)
         if how.whole:
             how = replace(how, nodes=await first_nodes(self.facts, source, records))
+        await require_known(self.facts, source, records, how.nodes)
         require_ran(records, how.nodes)
         how = replace(how, patch=amendment.patch, asked=amendment.digest)
         document = await continued(self.facts, source, records, how, self.clock.now())

@@ -30,9 +30,12 @@ from flowcraft.distributed.runs.continuation import (
 from flowcraft.distributed.runs.ending import publish_failed
 from flowcraft.distributed.runs.looping import mark_writes, write_marks
 from flowcraft.distributed.runs.pinning import INLINE_BYTES, Plans
+from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.distributed.staleness import STALE_DELAYS_S
 from flowcraft.engine.children import own_name
+from flowcraft.engine.keys import NodeKey
 from flowcraft.engine.plan import Plan
+from flowcraft.linting.finding import Words
 from flowcraft.ports import Commit, ContextWrite, Discharge, FactStore, Loaded, Stored
 from flowcraft.ports.errors import (
     BackendUnavailableError,
@@ -94,6 +97,26 @@ async def first_nodes(
     plan = await Plans().of(facts, source)
     ran = {record.node for record in records.values()}
     return tuple(node for node in plan.start if node in ran)
+
+
+async def require_known(
+    facts: FactStore, source: HeaderDocument, records: Mapping[str, NodeRecord], nodes: Sequence[str]
+) -> None:
+    """Refuse nodes that the run's blueprint does not have; children and nodes of subflows are not looked at.
+
+    Raises:
+        RefusedError: it names the node, and the one that may be meant.
+    """
+    seen = {name for record in records.values() for name in (record.key, record.node)}
+    asked = [node for node in nodes if node not in seen and "/" not in node]
+    if not asked or not headers.is_pinned(source):
+        return
+    blueprint = (await Plans().of(facts, source)).blueprint
+    for node in asked:
+        key = NodeKey.parse(node)
+        if key.child is None and key.node not in blueprint.node_ids:
+            hint = Words(blueprint.node_ids).hint(key.node)
+            raise RefusedError(f"blueprint {blueprint.id} has no node {key.node!r}{hint}")
 
 
 async def take_over(ports: Ports, stored: Stored) -> Stored:
