@@ -32,8 +32,8 @@ class NodeForm(Part):
     )
     inputs: str | dict[str, str] | None = Field(
         None,
-        description="Where its input comes from: a node id, a context key, or a path such as charge.paid; or "
-        "an object of such sources. Without it: the values of its taken edges.",
+        description="Where its input comes from: a node id, a context key, a field of the run's input, or a "
+        "path such as charge.paid; or an object of such sources. Without it: the values of its taken edges.",
     )
     config: ConfigForm | None = Field(None, description="Retries, timeout, fallback and join.")
 
