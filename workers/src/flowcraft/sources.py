@@ -6,6 +6,7 @@ value is built, so that a file of a few lines costs no more than a few lines.
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ import orjson
 import yaml
 
 from flowcraft.json_places import json_places
+from flowcraft.json_values import MAX_DEPTH
 from flowcraft.source_places import DocumentPath, Position, Repetition, SourceError
 from flowcraft.yaml_tree import LOADER, descend, position_of, refuse_depth, refuse_large, repeated_keys
 
 __all__ = ["Position", "Repetition", "SourceDocument", "SourceError", "read_documents", "read_file"]
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+_LONG_NUMBER: Final = re.compile("[0-9]{19}")
 
 
 class SourceDocument:
@@ -124,7 +127,7 @@ def read_documents(data: bytes) -> list[SourceDocument]:
     refused: orjson.JSONDecodeError | None = None
     if text.lstrip()[:1] in {"{", "["}:
         try:
-            return [SourceDocument(orjson.loads(text), text)]
+            return [SourceDocument(_json(text), text)]
         except orjson.JSONDecodeError as error:
             refused = error
     try:
@@ -134,6 +137,17 @@ def read_documents(data: bytes) -> list[SourceDocument]:
             raise
         told = Position(refused.lineno, refused.colno)  # what begins like JSON was meant to be JSON
         raise SourceError(f"it is not JSON: {refused.msg}", told) from None
+
+
+def _json(text: str) -> Any:
+    """The value of a JSON text, with all digits of its integers: orjson rounds those above 64 bits."""
+    value = orjson.loads(text)
+    if not _LONG_NUMBER.search(text):
+        return value
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise SourceError(f"it nests deeper than {MAX_DEPTH}") from None
 
 
 def _yaml_documents(text: str) -> Iterator[SourceDocument]:

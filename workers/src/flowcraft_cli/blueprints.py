@@ -159,7 +159,9 @@ def named(app: App, blueprint_id: str, version: str | None) -> Blueprint:
 
 def _in_manifest(file: Path, document: SourceDocument, app: App | None) -> Iterator[Place | Mistake]:
     from flowcraft_api.manifest import parse_worker_pool, parse_workflow_run
+    from flowcraft_cli.manifests import require_kept
 
+    require_kept(file, document)
     if document.value["kind"] == "FlowcraftWorkerPool":
         parse_worker_pool(document.value)
         return

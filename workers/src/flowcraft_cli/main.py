@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,11 @@ from flowcraft_cli.commands import (
     watch,
     worker,
 )
+from flowcraft_cli.streams import escape_unknown
 from flowcraft_cli.usage import INTERRUPTED, OK, REFUSED, note, report
+
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 _HELP = """Workflows on queue workers: on this machine, on Azure, on Kubernetes.
 
@@ -73,6 +77,8 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        escape_unknown(stream)
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -87,17 +93,26 @@ def run_command(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has gone: nothing to tell, and nobody to tell it to
         return OK
+    except SystemExit as error:  # typer catches a broken pipe itself, and would say that a run failed
+        if isinstance(error.__context__, BrokenPipeError):
+            return OK
+        raise
     except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            note(error.format_message())
-            return REFUSED
-        context = getattr(error, "ctx", None)
-        place = context.command_path if context else "flowcraft"
-        note(f"{place}: {error.format_message().rstrip('.')}; see `{place} --help`")
-        return REFUSED
+        return _refuse(error)
     except Exception as error:
         return report(error, f"flowcraft {arguments[0]}" if arguments else "flowcraft")
     return code if isinstance(code, int) else OK
+
+
+def _refuse(error: TyperException) -> int:
+    """Say in one line what is wrong with the arguments, and where the help is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        note(error.format_message())
+        return REFUSED
+    context = getattr(error, "ctx", None)
+    place = context.command_path if context else "flowcraft"
+    note(f"{place}: {error.format_message().rstrip('.')}; see `{place} --help`")
+    return REFUSED
 
 
 def _print_version(wanted: bool) -> None:

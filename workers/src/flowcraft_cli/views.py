@@ -18,6 +18,7 @@ from flowcraft_api.timestamps import parse_instant, rfc3339, whole_seconds
 from flowcraft_api.wire import HeaderDocument
 from flowcraft_api.workflow_run import RunPhase, WorkflowRunStatus
 from flowcraft_cli.options import OutputFormat
+from flowcraft_cli.streams import takes_unicode
 
 ANSWERED = frozenset({"wait", "webhook"})
 """Kinds of waiting that a decision ends."""
@@ -140,7 +141,8 @@ def print_runs(views: Sequence[RunView], output: OutputFormat, *, single: bool =
 
 
 def print_data(data: Any, output: OutputFormat) -> None:
-    """Print a value as JSON or YAML."""
+    """Print a value as JSON or YAML; what stdout cannot encode is escaped as the format does it."""
+    unicode = takes_unicode(sys.stdout)
     if output is OutputFormat.YAML:
         import yaml
 
@@ -150,9 +152,9 @@ def print_data(data: Any, output: OutputFormat) -> None:
             def ignore_aliases(self, _data: Any) -> bool:
                 return True
 
-        put(yaml.dump(data, Dumper=Written, sort_keys=False, allow_unicode=True).rstrip("\n"))
+        put(yaml.dump(data, Dumper=Written, sort_keys=False, allow_unicode=unicode).rstrip("\n"))
     else:
-        put(json.dumps(data, indent=2, ensure_ascii=False))
+        put(json.dumps(data, indent=2, ensure_ascii=not unicode))
 
 
 def put(text: str) -> None:
