@@ -33,7 +33,7 @@ ORIGINAL: Final = ROOT / "tests" / "parity" / "laps.mjs"
 NODES_A_LAP: Final = 10_000
 """Nodes that a lap executes, about: so many runs as that takes."""
 GROWTH_LAP: Final = 50_000
-"""Nodes of a lap of each size alone: several runs also of the largest, of which the first finds cold caches."""
+"""Nodes of a lap of each size alone: several runs of the largest, too; the first one finds cold caches."""
 BESIDE: Final[Mapping[str, float]] = {"row5": 1.0, "fan8": 0.5, "row3000": 5.0}
 """Workflows that both run, and the least ratio of our nodes/s to theirs."""
 GROWTH: Final = (10, 100, 1_000, 10_000)
