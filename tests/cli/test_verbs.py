@@ -134,7 +134,7 @@ def test_a_run_goes_on_as_a_new_one_and_is_deleted(waiting: Command) -> None:
     assert retried.out.strip().endswith("-r1")
     assert mended.code == 0
     assert mended.out.strip().endswith("-r2"), "the name means the newest run of that name"
-    assert "with context changed: by" in waiting("describe", "order-1004").out
+    assert "with another input and context changed: by" in waiting("describe", "order-1004").out
     assert (other.code, "was made before, with another input" in other.error_line) == (2, True)
     assert (again.code, again.data["status"]["phase"]) == (0, "Succeeded")
     assert (refused.code, "rerun" in refused.error_line) == (2, True)

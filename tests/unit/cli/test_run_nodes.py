@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from flowcraft.blueprint import Blueprint
 from flowcraft.embedded import open_embedded
 from flowcraft.ports import Commit, ContextWrite
 from flowcraft.records import NodeRecord
+from flowcraft_cli.backend import open_backend
+from flowcraft_cli.commands.describe import continues
 from flowcraft_cli.node_rows import in_full, note_of, rows
-from flowcraft_cli.run_nodes import NodeInputs, NodeView, folded
+from flowcraft_cli.run_nodes import NodeInputs, NodeView, folded, in_order, read_nodes
+from flowcraft_cli.settings import Settings
 from flowcraft_cli.timeline import WIDTH, bars
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -45,6 +52,89 @@ def test_bars_show_when_each_node_worked_within_the_run() -> None:
     ]
     assert bars([], NOW) == []
     assert bars([view("a", "completed", 5, 5)], NOW) == ["=" + "." * (WIDTH - 1)]
+
+
+def test_what_only_waited_is_not_drawn_as_work() -> None:
+    nodes = [
+        view("charge", "completed", 0, 15),
+        replace(view("approve", "completed", 15, 45), waits=True),
+        replace(view("sign", "failed", 45, 60), waits=True),
+        replace(view("review", "awaiting", 45), status="cancelled"),
+    ]
+    quarter, half = WIDTH // 4, WIDTH // 2
+    assert bars(nodes, NOW) == [
+        "=" * quarter + "." * (half + quarter),
+        "." * quarter + "~" * half + "." * quarter,
+        "." * (half + quarter) + "~" * (quarter - 1) + "x",
+        "." * (half + quarter) + "~" * quarter,
+    ]
+
+
+def test_children_stand_together_by_their_index_where_the_first_of_them_ended() -> None:
+    nodes = [
+        view("resize[10]", "completed", 1, 2),
+        view("resize[9]", "completed", 1, 5),
+        view("first", "completed", 0, 1),
+        view("other", "completed", 1, 3),
+        view("resize[2]", "completed", 1, 6),
+        view("plan[b]", "completed", 1, 4),
+        view("plan[a]", "completed", 1, 7),
+        view("resize#2[1]", "completed", 7, 8),
+        view("resize", "awaiting", 1),
+    ]
+    found = in_order({node.key: node.record for node in nodes if node.record is not None})
+    assert [record.key for record in found] == [
+        *("first", "resize", "resize[2]", "resize[9]", "resize[10]"),
+        *("other", "plan[b]", "plan[a]", "resize#2[1]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("running", [("pay", "completed"), ("approve", "awaiting"), ("ship", "queued")]),
+        ("cancelled", [("pay", "completed"), ("approve", "cancelled"), ("ship", "cancelled")]),
+        ("failed", [("pay", "completed"), ("approve", "unfinished"), ("ship", "unfinished")]),
+        ("completed", [("pay", "completed"), ("approve", "awaiting")]),
+    ],
+)
+async def test_nodes_that_had_not_ended_when_their_run_did_are_shown(
+    tmp_path: Path, status: Any, told: list[tuple[str, str]]
+) -> None:
+    inline = {
+        "id": "order",
+        "nodes": [
+            {"id": "pay", "uses": "pay"},
+            {"id": "approve", "uses": "wait"},
+            {"id": "ship", "uses": "ship"},
+        ],
+        "edges": [{"source": "pay", "target": "approve"}, {"source": "pay", "target": "ship"}],
+    }
+    settings = Settings.read(backend="embedded", db=tmp_path / "runs.db")
+    async with open_backend(settings, create=True) as backend:
+        pay = view("pay", "completed", 0, 1, taken=(0, 1)).record
+        approve = view("approve", "awaiting", 2, kind="wait").record
+        assert pay is not None
+        assert approve is not None
+        await backend.facts.commit("r", Commit(create=[pay, approve]))
+        header: Any = {"id": "r", "runId": "r", "status": status, "blueprint": inline}
+        found = await read_nodes(backend, header)
+    assert [(node.key, node.status) for node in found.nodes] == told
+    assert [node.key for node in found.nodes if node.waits] == ["approve"]
+    if status == "cancelled":
+        assert {note_of(node) for node in found.nodes[1:]} == {"had not ended when the run did"}
+
+
+def test_what_a_run_goes_on_with_otherwise_is_said() -> None:
+    document: Any = {"runId": "r", "nodes": [], "count": 2, "asked": "1", "patch": {"set": {"rate": 1}}}
+    assert continues(document) == "run r, retried, with context changed: rate; 2 node keys taken over"
+    assert continues(document, other_input=True) == (
+        "run r, retried, with another input and context changed: rate; 2 node keys taken over"
+    )
+    document["patch"] = {}
+    assert continues(document, other_input=True) == (
+        "run r, retried, with another input; 2 node keys taken over"
+    )
 
 
 def test_many_children_or_rounds_are_a_row_for_each_state_and_failures_stand_alone() -> None:

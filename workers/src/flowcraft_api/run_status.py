@@ -261,7 +261,7 @@ def _active_message(phase: RunPhase, header: HeaderDocument) -> str:
         hint = f"; answer with spec.decisions or `flowcraft decide` for {asked[0]}" if asked else ""
         return f"Waiting at {shown}{hint}."
     if phase is RunPhase.SUSPENDED:
-        return "The run is suspended; it goes on when spec.suspend is false."
+        return "The run is suspended; go on with spec.suspend: false, or off a cluster `flowcraft resume`."
     if phase is RunPhase.PENDING:
         return "The run has not been started yet."
     return "No worker has taken the run on yet." if _is_untaken(phase, header) else ""

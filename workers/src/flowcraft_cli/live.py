@@ -56,7 +56,7 @@ class LiveNodes:
         columns = [*RUN_COLUMNS, *(WIDE_COLUMNS if self._wide else ())]
         lines = format_table(columns, [view.cells(wide=self._wide)]).splitlines()
         room = max(3, size.lines - len(lines) - 4)
-        table = format_table(COLUMNS, list(rows(nodes, view.now))[-room:]).splitlines()
+        table = format_table(COLUMNS, list(rows(nodes, view.until))[-room:]).splitlines()
         lines += ["", *table] if nodes else []
         lines = [line[: size.columns - 1] for line in lines]
         if self._drawn:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flowcraft_api.durations import elapsed
-from flowcraft_cli.run_nodes import NodeView
+from flowcraft_cli.run_nodes import LEFT, NodeView
 from flowcraft_cli.timeline import bars
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ def took(view: NodeView) -> str:
 def note_of(view: NodeView) -> str:
     """Why it is as it is, in one line."""
     record = view.record
+    if record is not None and record.error:
+        return error_line(record.error)
+    if view.status in LEFT.values():
+        return "had not ended when the run did"
     if record is None:
         return view.said
-    if record.error:
-        return error_line(record.error)
     if record.status == "awaiting":
         return _waits(record)
     return "by its fallback" if record.fallback else ""

@@ -20,6 +20,10 @@ AT_ONCE: Final = 90
 """Records with their outputs that are read in one request."""
 MOST_INPUTS: Final = 1000
 """Node keys whose inputs are made again; a run may have many more."""
+WAITING: Final = frozenset({"wait", "webhook", "sleep", "subflow"})
+"""What nodes use that only wait, so that the whole time they took was waiting."""
+LEFT: Final = {"cancelled": "cancelled", "failed": "unfinished"}
+"""What became of node keys that had not ended when their run did, by the run's status."""
 SHOWN_ALIKE: Final = 8
 """Children of one node, or rounds of one loop, from which on they are shown as one row."""
 
@@ -31,10 +35,12 @@ class NodeView:
     Attributes:
         key: The node key.
         node: The node id.
-        status: A record's status, else ``running`` or ``queued``.
+        status: A record's status, else ``running`` or ``queued``; where its run has ended before it,
+            ``cancelled``, or ``unfinished`` if the run failed.
         record: What is recorded of it.
         progress: What its code said of its progress: done, and of how much.
         count: How many node keys this stands for.
+        waits: It executes no code of its own, but waits: for a time, a person, a call, or another run.
     """
 
     key: str
@@ -43,6 +49,7 @@ class NodeView:
     record: NodeRecord | None = None
     progress: tuple[float, float] | None = None
     count: int = 1
+    waits: bool = False
 
     @property
     def started(self) -> datetime | None:
@@ -87,21 +94,31 @@ async def read_nodes(backend: Backend, header: HeaderDocument) -> RunNodes:
 
     records = await backend.client.records(header["id"])
     blueprint = await pinned_blueprint(backend, header)
-    found = [NodeView(r.key, r.node, r.status, r) for r in sorted(records.values(), key=_when)]
-    if blueprint is not None and header.get("status") not in TERMINAL_STATUSES:
-        found += await _moving(backend, header["id"], blueprint, records)
+    waiting = {node.id for node in blueprint.nodes if node.uses in WAITING} if blueprint is not None else ()
+    found = [NodeView(r.key, r.node, r.status, r, waits=r.node in waiting) for r in in_order(records)]
+    status = header.get("status", "")
+    if left := LEFT.get(status):
+        found = [replace(view, status=left) if view.status == "awaiting" else view for view in found]
+    if blueprint is not None and left:
+        ready = _ready(blueprint, records)
+        found += [NodeView(key, NodeKey.parse(key).node, left) for key in ready]
+    elif blueprint is not None and status not in TERMINAL_STATUSES:
+        found += await _moving(backend, header["id"], _ready(blueprint, records))
     return RunNodes(tuple(found), blueprint)
 
 
-async def _moving(
-    backend: Backend, run_id: str, blueprint: Blueprint, records: Mapping[str, NodeRecord]
-) -> list[NodeView]:
-    from flowcraft.distributed.reports import reported
+def _ready(blueprint: Blueprint, records: Mapping[str, NodeRecord]) -> list[str]:
+    """The node keys that were handed to workers and have no record yet."""
     from flowcraft.engine.children import resolve_all
     from flowcraft.engine.plan import Plan
+
+    return list(resolve_all(Plan.of(blueprint), records).ready)
+
+
+async def _moving(backend: Backend, run_id: str, ready: Sequence[str]) -> list[NodeView]:
+    from flowcraft.distributed.reports import reported
     from flowcraft.ports.errors import BackendUnavailableError
 
-    ready = list(resolve_all(Plan.of(blueprint), records).ready)
     if not ready:
         return []
     try:
@@ -114,6 +131,34 @@ async def _moving(
         for key in ready
     ]
     return sorted(views, key=lambda view: view.status == "queued")
+
+
+def in_order(records: Mapping[str, NodeRecord]) -> list[NodeRecord]:
+    """Records in the order of what happened; children that a number tells apart together, by that number."""
+    first: dict[NodeKey, tuple[str, bool, int]] = {}
+    keys = {record.key: NodeKey.parse(record.key) for record in records.values()}
+    numbered = {key: number for key, each in keys.items() if (number := _number(each.child)) is not None}
+    for key in numbered:
+        owner, when = keys[key].owner, _when(records[key])
+        first[owner] = min(first.get(owner, when), when)
+
+    def place(record: NodeRecord) -> tuple[tuple[str, bool, int], str, int]:
+        number = numbered.get(record.key)
+        if number is None:
+            return _when(record), "", 0
+        owner = keys[record.key].owner
+        return first[owner], str(owner), number
+
+    return sorted(records.values(), key=place)
+
+
+def _number(child: str | None) -> int | None:
+    """The index that a child goes by; None for a name, which may have any number of digits."""
+    return (
+        int(child)
+        if child is not None and child.isascii() and child.isdecimal() and len(child) < 10
+        else None
+    )
 
 
 def _when(record: NodeRecord) -> tuple[str, bool, int]:

@@ -9,11 +9,18 @@ from typing import Final
 from flowcraft_cli.run_nodes import NodeView
 
 WIDTH: Final = 24
-_MARK: Final = {"running": ">", "awaiting": "~", "failed": "x"}
+_MARK: Final = {"running": ">", "awaiting": "~", "cancelled": "~", "unfinished": "~", "failed": "x"}
+_OPEN: Final = frozenset({"awaiting", "cancelled", "unfinished"})
+"""What has a record and has not ended: it waits, or waited until its run ended."""
 
 
 def bars(nodes: Sequence[NodeView], now: datetime) -> list[str]:
-    """A bar for each: from its first attempt to its end, in the time from the first start to the last end."""
+    """A bar for each: from its first attempt to its end, in the time from the first start to the last end.
+
+    Args:
+        nodes: The node keys.
+        now: Up to when those wait that have not ended: the run's end if it has ended.
+    """
     spans = [_span(view, now) for view in nodes]
     known = [span for span in spans if span is not None]
     if not known:
@@ -26,8 +33,7 @@ def bars(nodes: Sequence[NodeView], now: datetime) -> list[str]:
 def _span(view: NodeView, now: datetime) -> tuple[datetime, datetime] | None:
     if view.started is None or view.status == "skipped":
         return None
-    waits = view.status == "awaiting"
-    return view.started, now if waits or view.finished is None else view.finished
+    return view.started, now if view.status in _OPEN or view.finished is None else view.finished
 
 
 def _bar(view: NodeView, span: tuple[datetime, datetime] | None, begin: datetime, whole: float) -> str:
@@ -36,4 +42,8 @@ def _bar(view: NodeView, span: tuple[datetime, datetime] | None, begin: datetime
     first, last = ((moment - begin).total_seconds() / whole if whole else 0.0 for moment in span)
     left = min(int(first * WIDTH), WIDTH - 1)
     right = max(left + 1, min(WIDTH, round(last * WIDTH)))
-    return "." * left + _MARK.get(view.status, "=") * (right - left) + "." * (WIDTH - right)
+    mark = _MARK.get(view.status, "=")
+    drawn = mark * (right - left)
+    if view.waits and mark in "=x":
+        drawn = "~" * (right - left - (mark == "x")) + mark * (mark == "x")
+    return "." * left + drawn + "." * (WIDTH - right)

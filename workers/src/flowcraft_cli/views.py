@@ -54,6 +54,11 @@ class RunView:
         return self.status.phase
 
     @property
+    def until(self) -> datetime:
+        """Up to when anything can have happened in it: its end, else now."""
+        return self.status.finished_at or self.now
+
+    @property
     def failed(self) -> bool:
         """Whether it ended otherwise than well."""
         return self.phase in (RunPhase.FAILED, RunPhase.CANCELLED)

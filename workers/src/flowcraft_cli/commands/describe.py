@@ -13,7 +13,8 @@ from flowcraft_cli.settings import Settings
 from flowcraft_cli.usage import OK, UsageError
 
 if TYPE_CHECKING:
-    from flowcraft_api.wire import ContinuesDocument
+    from flowcraft.distributed.client import Client
+    from flowcraft_api.wire import ContinuesDocument, HeaderDocument
     from flowcraft_cli.run_nodes import NodeView
     from flowcraft_cli.views import RunView
 
@@ -42,9 +43,10 @@ def describe(  # noqa: PLR0917  each is an option
 ) -> int:
     """Show one run: its state and why, its times, its input and output, and what became of each node.
 
-    The timeline shows when each node worked (`=`), waited (`~`) or failed (`x`). Many children of a batch, or
-    rounds of a loop, are one row; `-o wide` shows each. With `-o json` or `-o yaml`, each node comes with its
-    input and output.
+    The timeline shows when each node worked (`=`), waited (`~`) or failed (`x`). A node that had not
+    ended when its run was cancelled is `cancelled`; when it failed, `unfinished`. Many children of a batch,
+    or rounds of a loop, are one row; `-o wide` shows each. With `-o json` or `-o yaml`, each node comes with
+    its input and output.
     """
     settings = Settings.read(backend=backend, db=db, queue=queue)
     return asyncio.run(_describe(settings, run, node or [], output))
@@ -60,6 +62,7 @@ async def _describe(settings: Settings, run: str, wanted: list[str], output: opt
     tabular = output in (options.OutputFormat.TABLE, options.OutputFormat.WIDE)
     async with open_backend(settings) as backend:
         header = await with_input(backend.client, await find_run(backend.client, run))
+        other_input = await _has_other_input(backend.client, header)
         view = RunView.of(header, backend.clock.now())
         found = await read_nodes(backend, header)
         nodes: list[NodeView] = list(found.nodes)
@@ -80,7 +83,7 @@ async def _describe(settings: Settings, run: str, wanted: list[str], output: opt
         put("\n\n".join("\n".join(in_full(each, given.get(each.key), found.blueprint)) for each in nodes))
     else:
         shown_nodes = nodes if output is options.OutputFormat.WIDE else folded(nodes)
-        put("\n".join(_lines(view, shown_nodes)))
+        put("\n".join(_lines(view, shown_nodes, other_input=other_input)))
     return OK
 
 
@@ -97,14 +100,30 @@ def _document(view: NodeView, given: Mapping[str, Any]) -> dict[str, Any]:
     if view.progress is not None:
         document["progress"] = {"done": view.progress[0], "total": view.progress[1]}
     if view.record is not None:
-        document |= view.record.to_document()
+        document = {**view.record.to_document(), **document}
     return {**document, "input": given[view.key]} if view.key in given else document
 
 
-def _lines(view: RunView, nodes: list[NodeView]) -> Iterator[str]:
+async def _has_other_input(client: Client, header: HeaderDocument) -> bool:
+    """Whether a run that goes on from another one was given another input, as far as that can be seen."""
+    from flowcraft.distributed.client import RunNotFoundError
+    from flowcraft_cli.commands.get import with_input
+
+    continues = header.get("continues")
+    if not continues or not continues.get("asked"):
+        return False
+    try:
+        source = await with_input(client, await client.header(continues["runId"]))
+    except RunNotFoundError:
+        return "patch" not in continues
+    return source.get("input") != header.get("input")
+
+
+def _lines(view: RunView, nodes: list[NodeView], *, other_input: bool) -> Iterator[str]:
     from flowcraft_cli.node_rows import COLUMNS, rows, shown
 
-    for name, value in _facts(view).items():
+    facts = {**_facts(view), "Continues": continues(view.header.get("continues"), other_input=other_input)}
+    for name, value in facts.items():
         if value:
             yield f"{name + ':':<12}{value}"
     document = view.document()
@@ -121,7 +140,7 @@ def _lines(view: RunView, nodes: list[NodeView]) -> Iterator[str]:
     )
     yield "Nodes:" if nodes else "Nodes:      none yet"
     if nodes:
-        yield from _table(list(COLUMNS), rows(nodes, view.now))
+        yield from _table(list(COLUMNS), rows(nodes, view.until))
 
 
 def _facts(view: RunView) -> Mapping[str, str]:
@@ -144,19 +163,23 @@ def _facts(view: RunView) -> Mapping[str, str]:
         "Finished": view.header.get("finishedAt") or "",
         "Duration": status.duration or "",
         "Deadline": view.header.get("deadlineAt") or "",
-        "Continues": _continues(view.header.get("continues")),
     }
 
 
-def _continues(document: ContinuesDocument | None) -> str:
+def continues(document: ContinuesDocument | None, *, other_input: bool = False) -> str:
+    """What a run goes on from, and what it has otherwise, in one line; empty if it goes on from none."""
     if not document:
         return ""
     nodes = document.get("nodes")
     how = f"again from {', '.join(nodes)}" if nodes else "retried"
     patch = document.get("patch", {})
     changed = [*patch.get("set", ()), *patch.get("unset", ())]
-    if changed:
-        how += f", with context changed: {', '.join(changed)}"
+    otherwise = [
+        *(["another input"] if other_input else ()),
+        *([f"context changed: {', '.join(changed)}"] if changed else ()),
+    ]
+    if otherwise:
+        how += f", with {' and '.join(otherwise)}"
     return f"run {document['runId']}, {how}; {document['count']} node keys taken over"
 
 

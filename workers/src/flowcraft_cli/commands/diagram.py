@@ -22,7 +22,7 @@ EXAMPLES = (
     "flowcraft diagram order-1001",
     "flowcraft diagram order.yaml --graph",
 )
-_LOUDEST = ("failed", "running", "awaiting", "queued", "completed", "skipped")
+_LOUDEST = ("failed", "running", "awaiting", "queued", "cancelled", "unfinished", "completed", "skipped")
 """Of several rounds or children of a node, the state that it is drawn in."""
 
 
