@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from flowcraft.blueprint import Blueprint
 from flowcraft.distributed.client import Client, RunNotFoundError
+from flowcraft.distributed.runs.pinning import pinned_blueprint
 from flowcraft.distributed.runs.verbs import RefusedError
 from flowcraft.errors import BlueprintError
 from flowcraft.linting.decisions import misspelt_action, unknown_decision
@@ -94,12 +94,9 @@ class RunVerbs:
         document = None if client is None else await self.full_header(record)
         if client is None or document is None:
             raise BackendUnavailableError("the run cannot be read now")
-        snapshot, reference = document.get("blueprint"), document.get("blueprintRef")
-        if snapshot is None and reference:
-            snapshot = dict(await client.facts.read_snapshot(record.uid, reference))
-        if snapshot is None:
+        if not (document.get("blueprint") or document.get("blueprintRef")):
             return {}
-        blueprint, told = Blueprint.from_dict(snapshot), {}
+        blueprint, told = await pinned_blueprint(client.facts, document), {}
         for decision in run.spec.decisions:
             key = decision.node_key
             why = unknown_decision(blueprint, key) or misspelt_action(blueprint, key, decision.action)

@@ -35,6 +35,18 @@ async def pin(
     return headers.pinned(document, blueprint, now, queue=queue, snapshot_ref=snapshot_ref)
 
 
+async def pinned_blueprint(facts: FactStore, header: HeaderDocument) -> Blueprint:
+    """The blueprint of a pinned run; a large one is read from its own item.
+
+    Raises:
+        StaleReadError: the snapshot is not visible yet.
+    """
+    snapshot = header.get("blueprint")
+    if snapshot is None:
+        snapshot = dict(await facts.read_snapshot(header["runId"], header.get("blueprintRef") or ""))
+    return Blueprint.from_dict(snapshot)
+
+
 @lru_cache(maxsize=256)
 def _is_large(blueprint: Blueprint) -> bool:
     return len(orjson.dumps(blueprint.to_dict())) > INLINE_BYTES
@@ -59,11 +71,7 @@ class Plans:
         content_hash = header.get("blueprintHash") or ""
         plan = self._plans.get(content_hash)
         if plan is None:
-            snapshot = header.get("blueprint")
-            reference = header.get("blueprintRef")
-            if snapshot is None:
-                snapshot = dict(await facts.read_snapshot(header["runId"], reference or ""))
-            plan = self._plans[content_hash] = Plan.of(Blueprint.from_dict(snapshot))
+            plan = self._plans[content_hash] = Plan.of(await pinned_blueprint(facts, header))
             if len(self._plans) > self._size:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(content_hash)
